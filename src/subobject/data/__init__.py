@@ -1,0 +1,1 @@
+"""Readers of data sets, and the targets that networks are trained on."""

@@ -1,8 +1,9 @@
 """Lookup in the literal tables of members that each stage keeps; the one error message for unknown names."""
 
 import difflib
+import importlib
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,3 +30,9 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     close = difflib.get_close_matches(name, table, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(sorted(table))}")
+
+
+def load_member(location: str) -> Any:
+    """Import a member that a table holds as ``"module:name"``; tables do so to keep heavy packages unloaded until used."""
+    module, _, name = location.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,5 +1,6 @@
 """Training of boundary networks on human annotations (``subobject train boundaries``)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ def balanced_loss(logits: Tensor, fraction: Tensor, positive: float, negative: f
 class BoundaryTrainer(Trainer):
     """Sums the loss of the fused map and the weighted losses of the side outputs."""
 
-    loss_options: dict[str, float] = {}
-    side_weight: float = 0.3
+    def __init__(self, *args: Any, side_weight: float, loss_options: dict[str, float], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.side_weight = side_weight
+        self.loss_options = loss_options
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any):
         output = model(inputs["pixel_values"])
@@ -69,6 +72,6 @@ def train(recipe: Recipe) -> Path:
     images = [image for split in recipe.splits for image in read_split(recipe.data, split)]
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     crops = BoundaryCrops(images, args.max_steps * batch, CropOptions(**recipe.crops), args.seed)
-    options = {"positive": 0.3, "negative": 0.02, "balance": 1.1} | recipe.loss
-    trainer_class = type("_Trainer", (BoundaryTrainer,), {"side_weight": options.pop("side_weight", 0.3), "loss_options": options})
-    return run(recipe, args, model, crops, lambda items: collate(items, config.image_mean, config.image_std), trainer_class)
+    options = {"positive": 0.3, "negative": 0.02, "balance": 1.1, "side_weight": 0.3} | recipe.loss
+    trainer = partial(BoundaryTrainer, side_weight=options.pop("side_weight"), loss_options=options)
+    return run(recipe, args, model, crops, partial(collate, mean=config.image_mean, std=config.image_std), trainer)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,14 @@ def training_arguments(recipe: Recipe) -> TrainingArguments:
     return TrainingArguments(**(defaults | recipe.trainer))
 
 
-def run(recipe: Recipe, args: TrainingArguments, model: nn.Module, dataset: Any, collate: Any, trainer_class: type[Trainer]) -> Path:
+def run(
+    recipe: Recipe,
+    args: TrainingArguments,
+    model: nn.Module,
+    dataset: Any,
+    collate: Callable[[list[Any]], dict[str, Any]],
+    make_trainer: Callable[..., Trainer],
+) -> Path:
     """Train, resuming from the last checkpoint in the output folder, and save the weights in ``<output>/final``."""
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +98,7 @@ def run(recipe: Recipe, args: TrainingArguments, model: nn.Module, dataset: Any,
     if last is not None:
         logger.info("resuming from %s", last)
     callbacks = [MovingAverage(recipe.ema, last)] if recipe.ema else []
-    trainer = trainer_class(model=model, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks)
+    trainer = make_trainer(model=model, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=last)
     trainer.state.save_to_json(str(output / "trainer_state.json"))
     final = output / "final"

@@ -1,0 +1,5 @@
+"""``python -m subobject`` is the ``subobject`` command."""
+
+from subobject.cli.main import main
+
+main()

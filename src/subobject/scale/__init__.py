@@ -1,0 +1,1 @@
+"""Many images: one run that survives broken inputs and resumes."""

@@ -37,7 +37,9 @@ def main() -> None:
     model.config.save_pretrained(release.folder)
     parameters = {name for name, _ in model.named_parameters()}
     tensors = {name: tensor.half() if name in parameters else tensor for name, tensor in model.state_dict().items()}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, release.folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, release.folder / "model.safetensors", {"format": "pt"}
+    )
     with torch.inference_mode():
         export(model, release.folder)
     if "preprocessor_config.json" in release.files:

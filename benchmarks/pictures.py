@@ -1,6 +1,6 @@
 """Make the picture of the README: photograph, boundaries, segments at three budgets, reconstruction.
 
-    python benchmarks/pictures.py
+python benchmarks/pictures.py
 """
 
 from pathlib import Path
@@ -37,10 +37,16 @@ def main() -> None:
         cuts.append(caption(draw_borders(fill_segments(image, cut), cut.labels), f"{cut.num_segments} segments"))
     tokens = tokenizer(image, max_tokens=TOKENS)
     (decoded,) = tokenizer.decode(tokens)
-    top = [caption(image, "photograph"), caption(boundaries, "boundaries"), caption(decoded, f"decoded from {tokens.num_tokens} tokens")]
+    top = [
+        caption(image, "photograph"),
+        caption(boundaries, "boundaries"),
+        caption(decoded, f"decoded from {tokens.num_tokens} tokens"),
+    ]
     picture = np.concatenate([np.concatenate(top, axis=1), np.concatenate(cuts, axis=1)])
     height, width = picture.shape[:2]
-    write_png(ROOT / "docs" / "overview.png", cv2.resize(picture, (1500, round(1500 * height / width)), interpolation=cv2.INTER_AREA))
+    write_png(
+        ROOT / "docs" / "overview.png", cv2.resize(picture, (1500, round(1500 * height / width)), interpolation=cv2.INTER_AREA)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Tokenize one photograph at 512 x 512 with every installed runtime, in turn, in one run: seconds and ratios to torch.
 
-    python benchmarks/runtimes.py
+python benchmarks/runtimes.py
 """
 
 import statistics
@@ -49,7 +49,9 @@ def main() -> None:
     for runtime, row in rows.items():
         row["times_faster_than_torch"] = round(rows["torch"]["all"] / row["all"], 2) if "torch" in rows else None
         print(runtime, row)
-    write_report("runtimes", {"photo": PHOTO.name, "size": [512, 512], "max_tokens": MAX_TOKENS, "rounds": ROUNDS, "seconds": rows})
+    write_report(
+        "runtimes", {"photo": PHOTO.name, "size": [512, 512], "max_tokens": MAX_TOKENS, "rounds": ROUNDS, "seconds": rows}
+    )
 
 
 if __name__ == "__main__":

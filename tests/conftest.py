@@ -4,6 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Machines are busy and the first call of compiled code is slow: examples have no deadline, and runs are the same each time.
+settings.register_profile("subobject", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("subobject")
 
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
 

@@ -113,9 +113,7 @@ def _read_coco(path: Path) -> LabelArrays:
     labels = np.full(size, -1, dtype=np.int32)
     for i, annotation in enumerate(document["annotations"]):
         labels[geometry.decode_rle(annotation["segmentation"]["counts"], size)] = i
-    return LabelArrays(
-        labels, np.array(document["tree_parents"], np.int32), np.array(document["tree_strengths"], np.float32)
-    )
+    return LabelArrays(labels, np.array(document["tree_parents"], np.int32), np.array(document["tree_strengths"], np.float32))
 
 
 def _write_npz(path: Path, arrays: LabelArrays, boxes: np.ndarray, areas: np.ndarray) -> None:

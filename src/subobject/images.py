@@ -32,7 +32,6 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 _FORMAT_OF_SUFFIX = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
 _VARIANTS = {"MPO": "JPEG", "DIB": "BMP"}
-_PILLOW_FORMATS = (*SUFFIXES, *_VARIANTS)
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -111,8 +110,10 @@ def _read_path(path: Path, max_pixels: int) -> np.ndarray:
         raise ImageError(f"{path} does not exist") from None
     except PermissionError:
         raise ImageError(f"{path} cannot be opened: permission denied") from None
-    except OSError as error:
-        raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from None
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     with stream, _open(stream, str(path), max_pixels) as image:
         found = _VARIANTS.get(image.format or "", image.format or "")
         expected = _FORMAT_OF_SUFFIX.get(path.suffix.lower(), found)
@@ -127,11 +128,13 @@ def _open(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     stream.seek(0)
     if not head:
         raise ImageError(f"{name} is empty (zero bytes)")
+    Image.init()
+    known = [kind for kind in (*SUFFIXES, *_VARIANTS) if kind in Image.OPEN]
     # Pillow's own limit is a module global that warns or raises on opening; ours, from the same header, stands in for it.
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(stream, formats=_PILLOW_FORMATS)
+            image = Image.open(stream, formats=known)
         except UnidentifiedImageError:
             magic = next((kind for start, kind in _MAGIC.items() if head.startswith(start)), None)
             if magic:
@@ -312,9 +315,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(root) / name
 
 
-def normalise(
-    pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], *, scale: float = 1 / 255
-) -> np.ndarray:
+def normalise(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], *, scale: float = 1 / 255) -> np.ndarray:
     """Turn pixels into the input of a network: ``(pixels * scale - mean) / std``.
 
     Args:

@@ -105,7 +105,7 @@ class MergeTree:
         return (len(self.parents) + 1) // 2
 
     def count(self, *, max_segments: int | None = None, threshold: float | None = None) -> int:
-        """Return how many segments a cut has: ``min(max_segments, N)``, or those left when strengths below ``threshold`` merge."""
+        """Return the segments of a cut: ``min(max_segments, N)``, or those left when strengths below ``threshold`` merge."""
         _check_budget(max_segments, threshold)
         if max_segments is not None:
             return min(max_segments, self.num_segments)

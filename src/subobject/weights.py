@@ -85,7 +85,8 @@ def resolve(name_or_path: str | Path, kind: Kind) -> Path:
         kind: The stage that asks.
 
     Returns:
-        A folder with ``config.json`` and safetensors or ONNX files; those of a release have been verified.
+        A folder with ``config.json`` and safetensors or ONNX files (a tokenizer has them in the folders of its parts); files of
+        a release have been verified.
 
     Raises:
         WeightsError: If nothing of that name exists, files are damaged, or the weights are pickled.
@@ -98,13 +99,13 @@ def resolve(name_or_path: str | Path, kind: Kind) -> Path:
     folder = Path(name_or_path)
     if not folder.is_dir():
         if not isinstance(name_or_path, str) or not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name_or_path):
-            known = ", ".join(sorted(one.name for one in RELEASES.values() if one.kind == kind))
+            known = ", ".join(sorted(one.name for one in RELEASES.values() if one.kind == kind)) or "none"
             raise WeightsError(
                 f"unknown weights '{name_or_path}': no such folder, not a hub id (organisation/name), "
-                f"and not one of the {kind} releases: {known}"
+                f"and not a release for {kind} (known: {known})"
             )
         folder = _download(name_or_path)
-    _check_files(folder, str(name_or_path))
+    _check_files(folder, str(name_or_path), kind)
     return folder
 
 
@@ -190,10 +191,10 @@ def _download(hub_id: str) -> Path:
         raise WeightsError(f"{hub_id} is no folder here and could not be fetched from the hub: {reason}") from error
 
 
-def _check_files(folder: Path, name: str) -> None:
+def _check_files(folder: Path, name: str, kind: Kind) -> None:
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{name} holds no config.json: give a folder written by save_pretrained")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.onnx")):
+    if kind != "tokenizer" and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.onnx")):
         raise WeightsError(
             f"{name} holds no .safetensors or .onnx file; pickled weights (.bin, .pt) are refused because reading them can run "
             "code: convert them with save_pretrained"

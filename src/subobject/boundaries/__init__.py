@@ -1,0 +1,54 @@
+"""Image -> boundary map. The members by name, and the protocol they follow."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from subobject.registry import load_member, lookup
+from subobject.structures import Boundaries
+
+# Name -> ``module:class``; imported when asked for.
+BOUNDARY_MODELS = {
+    "directsam": "subobject.boundaries.directsam:DirectSAM",
+    "gradient": "subobject.boundaries.gradient:Gradient",
+}
+
+
+class BoundaryModel(Protocol):
+    """What turns images into boundary maps."""
+
+    def __call__(self, images: list[np.ndarray], **options: Any) -> list[Boundaries]:
+        """Map RGB images, each ``(H, W, 3)`` uint8 of its own size, to boundary maps of the same sizes."""
+
+
+def load(name: str, *, weights: str | Path | None = None, runtime: str = "auto", device: str = "auto") -> BoundaryModel:
+    """Load a boundary model.
+
+    Args:
+        name: A key of ``BOUNDARY_MODELS``.
+        weights: Release, folder or hub id of its network; ``None`` means the one that ships.
+        runtime: What runs the network: ``auto``, ``torch``, ``onnx`` or ``openvino``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        ValueError: If the name is unknown, or weights are given to a model that has none.
+    """
+    member = load_member(lookup(BOUNDARY_MODELS, name, "boundary model"))
+    if not hasattr(member, "from_pretrained"):
+        if weights is not None:
+            raise ValueError(f"the boundary model {name!r} has no weights: leave them out, or use 'directsam'")
+        return member()
+    named = {} if weights is None else {"name_or_folder": weights}
+    return member.from_pretrained(**named, runtime=runtime, device=device)
+
+
+def check_image(image: np.ndarray) -> None:
+    """Refuse what is not an RGB image.
+
+    Raises:
+        ValueError: Unless the image is ``(H, W, 3)`` uint8 with at least one pixel.
+    """
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        got = f"{image.shape} {image.dtype.name}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image: expected shape (H, W, 3) uint8 with pixels, got {got}: read it with read_image")

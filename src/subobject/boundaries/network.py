@@ -111,7 +111,6 @@ class BoundaryNet(PreTrainedModel):
         self.post_init()
         # The fused map starts as the mean of the side outputs.
         nn.init.constant_(self.fuse.weight, 1 / len(config.channels))
-        nn.init.zeros_(self.fuse.bias)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
@@ -119,8 +118,9 @@ class BoundaryNet(PreTrainedModel):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+            for parameter, value in ((module.weight, 1.0), (module.bias, 0.0)):
+                if parameter is not None:
+                    nn.init.constant_(parameter, value)
 
     def forward(self, pixel_values: Tensor) -> BoundaryNetOutput:
         """Compute boundary logits.

@@ -70,7 +70,7 @@ def _find(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise ValueError(f"{source} does not exist: give a folder that `subobject tokenize` wrote")
-    files = sorted(source.rglob("*.parquet"))
+    files = sorted(file for file in source.rglob("*.parquet") if not file.name.startswith("."))
     if not files:
         raise ValueError(f"{source} holds no tokens (*.parquet): make some with `subobject tokenize ... -o {source}`")
     return files

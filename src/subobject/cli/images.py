@@ -69,9 +69,7 @@ def tokenize(
     embedder_weights: Annotated[
         str | None, typer.Option("--embedder-weights", metavar="NAME", help="Release, folder or hub id of the embedder.")
     ] = None,
-    order: Annotated[
-        str, typer.Option("--order", metavar="NAME", help="raster, size, coarse-to-fine or random.")
-    ] = "raster",
+    order: Annotated[str, typer.Option("--order", metavar="NAME", help="raster, size, coarse-to-fine or random.")] = "raster",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random order.")] = 0,
     overlay: Overlay = False,
     engine: Annotated[Engine, typer.Option("--engine", help="What spreads the work.")] = Engine.local,
@@ -99,7 +97,7 @@ def tokenize(
 
         check_budget(max_tokens, threshold)
         _check_output(output, overlay)
-        source = {
+        source: dict[str, Any] = {
             "segmenter": segmenter,
             "boundary_weights": boundary_weights,
             "embedder": embedder,

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from subobject.data.bsds500 import BsdsImage
-from subobject.embeddings.sequence import crop_sizes, gather
+from subobject.embeddings.sequence import PackedSegments, crop_sizes, gather
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,16 @@ class SegmentCrops:
         inside = sequence[:, 3] > 0
         sequence[inside, :3] = _recolour(rng, sequence[inside, :3], self.options.jitter)
         return sequence, crop.shape[:2]
+
+
+def annotated_segments(image: BsdsImage, annotators: int, context: int, min_area: int = 9) -> list[PackedSegments]:
+    """Pack the segments of the first annotators of an image, as they are; one item an annotator."""
+    pixels = image.image()
+    packed = []
+    for labels in image.labels()[:annotators]:
+        components, boxes = split_components(labels, min_area)
+        packed.append(gather(pixels, components, boxes, crop_sizes(boxes, context)))
+    return packed
 
 
 def split_components(labels: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from subobject.boundaries import BoundaryModel, boundary_model
+from subobject import boundaries
+from subobject.boundaries import BoundaryModel
 from subobject.images import read_image
 from subobject.registry import lookup
 from subobject.segments import SEGMENTERS, Segmenter, create_segmenter
@@ -37,9 +38,7 @@ class ImageSegmenter:
         boundary_options: Keyword arguments of every call of the boundary model.
     """
 
-    def __init__(
-        self, method: Segmenter, boundary_model: BoundaryModel | None, boundary_options: dict[str, Any] | None = None
-    ):
+    def __init__(self, method: Segmenter, boundary_model: BoundaryModel | None, boundary_options: dict[str, Any] | None = None):
         self.method = method
         self.boundary_model = boundary_model
         self.boundary_options = boundary_options or {}
@@ -68,12 +67,11 @@ class ImageSegmenter:
         """
         recipe = lookup(PIPELINES, name, "segmenter")
         method = create_segmenter(recipe.segmenter)
-        if recipe.boundaries != "directsam":
+        if recipe.boundaries is None:
             if weights is not None or boundary_options:
                 raise ValueError(f"the segmenter {name!r} has no network: leave its options out, or use 'directsam'")
-            return cls(method, None if recipe.boundaries is None else boundary_model(recipe.boundaries)())
-        make = boundary_model(recipe.boundaries)
-        model = make(runtime=runtime, device=device) if weights is None else make(weights, runtime=runtime, device=device)
+            return cls(method, None)
+        model = boundaries.load(recipe.boundaries, weights=weights, runtime=runtime, device=device)
         return cls(method, model, boundary_options)
 
     def __call__(
@@ -102,12 +100,12 @@ class ImageSegmenter:
         self, pixels: np.ndarray, *, max_segments: int | None, threshold: float | None, clock: Clock
     ) -> Segmentation:
         """Cut one image of ``(H, W, 3)`` uint8 pixels; see ``__call__``."""
-        boundaries = None
+        probability = None
         with clock.measure("boundaries"):
             if self.boundary_model is not None:
-                boundaries = self.boundary_model([pixels], **self.boundary_options)[0]
+                probability = self.boundary_model([pixels], **self.boundary_options)[0]
         with clock.measure("segments"):
-            segmentation = self.method(pixels, boundaries, max_segments)
+            segmentation = self.method(pixels, probability, max_segments)
             if threshold is not None:
                 segmentation = segmentation.cut(threshold=threshold)
             if max_segments is not None:

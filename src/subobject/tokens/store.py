@@ -58,9 +58,7 @@ def read_tokens(path: str | Path) -> StoredTokens:
         raise ValueError(f"{path} is not a Parquet file, or it is damaged: write it again with `subobject tokenize`") from error
     header = json.loads((table.schema.metadata or {}).get(b"subobject", b"{}"))
     if header.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} is not a token file of format {FORMAT_VERSION}: write it again with `subobject tokenize`"
-        )
+        raise ValueError(f"{path} is not a token file of format {FORMAT_VERSION}: write it again with `subobject tokenize`")
     rows = table.to_pylist()
     try:
         segmentations = [_segmentation(row) for row in rows]

@@ -113,9 +113,7 @@ class SubobjectTokenizer:
         else:
             folder = resolve(name, "tokenizer")
             config = _locate_weights(replace(TokenizerConfig.from_json(folder / "config.json"), **changes), folder)
-        segmenter = ImageSegmenter.load(
-            config.segmenter, weights=config.boundary_weights, runtime=runtime, device=device
-        )
+        segmenter = ImageSegmenter.load(config.segmenter, weights=config.boundary_weights, runtime=runtime, device=device)
         embedder = load_embedder(config.embedder, config.embedder_weights, runtime=runtime, device=device)
         return cls(config, segmenter, embedder)
 
@@ -184,7 +182,8 @@ class SubobjectTokenizer:
             target = folder / _WEIGHT_FOLDERS[field_name]
             if Path(weights).resolve() != target.resolve():
                 shutil.copytree(weights, target, dirs_exist_ok=True)
-            config = replace(config, **{field_name: _WEIGHT_FOLDERS[field_name]})
+            change: dict[str, Any] = {field_name: _WEIGHT_FOLDERS[field_name]}
+            config = replace(config, **change)
         with atomic_path(folder / "config.json") as partial:
             partial.write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n")
 
@@ -240,11 +239,9 @@ def decode_tokens(tokens: Tokens, embedder: Embedder) -> list[np.ndarray]:
 
 def _locate_weights(config: TokenizerConfig, folder: Path) -> TokenizerConfig:
     """Replace the names of the weight folders inside a saved tokenizer by their paths."""
-    return replace(
-        config,
-        **{
-            name: str(folder / value)
-            for name, value in _WEIGHT_FOLDERS.items()
-            if getattr(config, name) == value and (folder / value).is_dir()
-        },
-    )
+    located: dict[str, Any] = {
+        name: str(folder / value)
+        for name, value in _WEIGHT_FOLDERS.items()
+        if getattr(config, name) == value and (folder / value).is_dir()
+    }
+    return replace(config, **located)

@@ -46,7 +46,9 @@ class BoundaryTrainer(Trainer):
         self.side_weight = side_weight
         self.loss_options = loss_options
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         output = model(inputs["pixel_values"])
         target = inputs["target"]
         loss = balanced_loss(output.logits.float(), target, **self.loss_options)
@@ -68,7 +70,7 @@ def train(recipe: Recipe) -> Path:
     args = training_arguments(recipe)
     torch.manual_seed(args.seed)
     config = BoundaryNetConfig(**recipe.model)
-    model = BoundaryNet(config).to(memory_format=torch.channels_last)
+    model = BoundaryNet(config)
     images = [image for split in recipe.splits for image in read_split(recipe.data, split)]
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     crops = BoundaryCrops(images, args.max_steps * batch, CropOptions(**recipe.crops), args.seed)

@@ -17,7 +17,9 @@ from subobject.training.recipe import Recipe, run, training_arguments
 class SeqAETrainer(Trainer):
     """Minimises the loss that the autoencoder computes itself."""
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor | Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         output = model(**inputs)
         return (output.loss, output) if return_outputs else output.loss
 

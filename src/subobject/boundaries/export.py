@@ -1,0 +1,52 @@
+"""Export of boundary networks to ONNX, for machines without torch."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_OPSET = 17
+
+
+class _Logits(nn.Module):
+    """Tensors in and out: the fused logits of a model only."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.model(pixel_values=pixel_values).logits
+
+
+def export_onnx(model: nn.Module, folder: str | Path) -> Path:
+    """Write ``model.onnx``: input ``pixel_values`` ``(B, 3, H, W)``, output ``logits``, float32, all of B, H and W free.
+
+    Args:
+        model: ``BoundaryNet`` or ``SegformerForSemanticSegmentation``; exported as in evaluation mode.
+        folder: Where the file goes, beside ``config.json``.
+
+    Returns:
+        The file written.
+    """
+    path = Path(folder) / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    was_training = model.training
+    example = torch.zeros(2, 3, 64, 96, device=next(model.parameters()).device)
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with warnings.catch_warnings():
+        # The tracer notes each size taken from a shape, and that a newer exporter exists; the newer one fixes sizes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Logits(model).eval(),
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            dynamic_axes={"pixel_values": axes, "logits": axes},
+        )
+    model.train(was_training)
+    return path

@@ -1,0 +1,195 @@
+"""Segmenters without a network: square patches, SLIC, SEEDS and Felzenszwalb's graph segmentation.
+
+All give 4-connected partitions at any image size. Their merge trees come from the colour gradient, so that a budget is met
+exactly whenever the method makes at least as many segments. The superpixel methods do not hit a requested number, so they
+are asked for somewhat more than the budget.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from subobject.segments.colour import colour_gradient
+from subobject.segments.partition import segmentation_from_labels
+from subobject.structures import Boundaries, Segmentation
+
+_SURPLUS = 1.25
+_SMALLEST_SIDE = 16
+
+
+def _checked_budget(max_segments: int | None, default: int) -> int:
+    budget = default if max_segments is None else max_segments
+    if budget < 1:
+        raise ValueError(f"max_segments is {budget}: use 1 or more")
+    return budget
+
+
+def _padded(image: np.ndarray) -> np.ndarray:
+    """Repeat the last row and column until each side suits the methods of OpenCV, which fail on tiny images."""
+    height, width = image.shape[:2]
+    bottom, right = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+
+
+def _lab(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.GaussianBlur(image, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), cv2.COLOR_RGB2LAB)
+
+
+def grid_labels(size_hw: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+    """Divide an image into a grid whose cells differ in each side by at most a pixel.
+
+    Args:
+        size_hw: Height and width.
+        rows: At least 1; at most the height is used.
+        columns: At least 1; at most the width is used.
+
+    Returns:
+        ``(H, W)`` int32, numbered row by row.
+    """
+    height, width = size_hw
+    rows, columns = min(rows, height), min(columns, width)
+    row = np.arange(height, dtype=np.int64) * rows // height
+    column = np.arange(width, dtype=np.int64) * columns // width
+    return (row[:, None] * columns + column).astype(np.int32)
+
+
+def tile_labels(size_hw: tuple[int, int], side: int) -> np.ndarray:
+    """Divide an image into squares of ``side`` pixels; the last row and column are smaller. Returns ``(H, W)`` int32."""
+    height, width = size_hw
+    columns = -(-width // side)
+    return (np.arange(height)[:, None] // side * columns + np.arange(width) // side).astype(np.int32)
+
+
+class Patches:
+    """An ``n x n`` grid of patches that covers an image of any size.
+
+    Args:
+        grid: Patches a side, ``n``, where a call gives no budget. A budget ``K`` takes the largest ``n`` with ``n * n <= K``.
+    """
+
+    needs_boundaries = False
+
+    def __init__(self, *, grid: int = 16) -> None:
+        if grid < 1:
+            raise ValueError(f"grid is {grid}: use 1 or more")
+        self.grid = grid
+
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
+        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
+        side = math.isqrt(_checked_budget(max_segments, self.grid**2))
+        return segmentation_from_labels(grid_labels(image.shape[:2], side, side), colour_gradient(image))
+
+
+class Tiles:
+    """Patches of ``p x p`` pixels; those at the right and lower edges are smaller, and a budget merges neighbours.
+
+    Args:
+        side: Pixels a side, ``p``.
+    """
+
+    needs_boundaries = False
+
+    def __init__(self, *, side: int = 32) -> None:
+        if side < 1:
+            raise ValueError(f"side is {side}: use 1 or more pixels")
+        self.side = side
+
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
+        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
+        return segmentation_from_labels(tile_labels(image.shape[:2], self.side), colour_gradient(image), max_segments)
+
+
+class SLIC:
+    """SLIC superpixels of OpenCV (Achanta et al., *SLIC Superpixels*, TPAMI 2012).
+
+    Args:
+        num_segments: Superpixels to ask for where a call gives no budget.
+        compactness: Weight of position beside Lab colour (0 to 255).
+        iterations: Rounds of clustering.
+    """
+
+    needs_boundaries = False
+
+    def __init__(self, *, num_segments: int = 256, compactness: float = 10.0, iterations: int = 10) -> None:
+        self.num_segments = num_segments
+        self.compactness = compactness
+        self.iterations = iterations
+
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
+        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
+        wanted = _checked_budget(max_segments, self.num_segments) * _SURPLUS
+        height, width = image.shape[:2]
+        region = max(2, round(math.sqrt(height * width / wanted)))
+        slic = cv2.ximgproc.createSuperpixelSLIC(_lab(_padded(image)), cv2.ximgproc.SLIC, region, self.compactness)
+        slic.iterate(self.iterations)
+        slic.enforceLabelConnectivity()
+        return segmentation_from_labels(slic.getLabels()[:height, :width], colour_gradient(image), max_segments)
+
+
+class Seeds:
+    """SEEDS superpixels of OpenCV (Van den Bergh et al., *SEEDS*, ECCV 2012).
+
+    Args:
+        num_segments: Superpixels to ask for where a call gives no budget.
+        levels: Most block levels; small images take fewer.
+        iterations: Rounds at pixel level.
+    """
+
+    needs_boundaries = False
+
+    def __init__(self, *, num_segments: int = 256, levels: int = 4, iterations: int = 10) -> None:
+        self.num_segments = num_segments
+        self.levels = levels
+        self.iterations = iterations
+
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
+        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
+        wanted = math.ceil(_checked_budget(max_segments, self.num_segments) * _SURPLUS)
+        height, width = image.shape[:2]
+        lab = _lab(_padded(image))
+        rows, columns = lab.shape[:2]
+        # The finest blocks have 2 pixels a side or more, and the coarsest are the superpixels asked for.
+        deepest = int(math.log2(max(2.0, min(math.sqrt(rows * columns / wanted), min(rows, columns) / 2))))
+        seeds = cv2.ximgproc.createSuperpixelSEEDS(columns, rows, 3, wanted, min(self.levels, max(1, deepest)), 2, 5, True)
+        seeds.iterate(lab, self.iterations)
+        return segmentation_from_labels(seeds.getLabels()[:height, :width], colour_gradient(image), max_segments)
+
+
+class Felzenszwalb:
+    """Graph segmentation of OpenCV (Felzenszwalb and Huttenlocher, IJCV 2004), its scale searched for the number of segments.
+
+    Args:
+        num_segments: Segments to ask for where a call gives no budget.
+        sigma: Smoothing before, in pixels.
+        trials: Most scales to try.
+    """
+
+    needs_boundaries = False
+
+    def __init__(self, *, num_segments: int = 256, sigma: float = 0.8, trials: int = 8) -> None:
+        self.num_segments = num_segments
+        self.sigma = sigma
+        self.trials = trials
+
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
+        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
+        wanted = _checked_budget(max_segments, self.num_segments)
+        height, width = image.shape[:2]
+        lab = _lab(_padded(image))
+        smallest = max(2, round(0.1 * height * width / wanted))
+        graph = cv2.ximgproc.segmentation.createGraphSegmentation(self.sigma, 300.0, smallest)
+        low, high = math.log(1.0), math.log(1e5)
+        best, best_count = np.zeros((height, width), np.int32), 0
+        for _ in range(self.trials):
+            middle = (low + high) / 2
+            graph.setK(math.exp(middle))
+            labels = graph.processImage(lab)[:height, :width]
+            count = int(labels.max()) + 1
+            # The coarsest result with enough segments is best, and short of that the finest.
+            if (count >= wanted and (best_count < wanted or count < best_count)) or best_count < count < wanted:
+                best, best_count = labels, count
+            if wanted <= count <= _SURPLUS * wanted:
+                break
+            low, high = (middle, high) if count > wanted else (low, middle)
+        return segmentation_from_labels(best, colour_gradient(image), max_segments)

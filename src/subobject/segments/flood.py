@@ -1,0 +1,417 @@
+"""Boundary map to basins: seeds, bucket-queue watershed and the measures of the basins, as compiled array functions.
+
+Every function is sequential and uses integer order alone to break ties, so the same input gives the same bytes on every run.
+Memory beyond the inputs and the returned label map is two bytes a pixel for the seeds, the queues of the flood, which hold its
+front only, and O(segments). The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*, 1991) on 256 levels.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numba import njit
+
+LEVELS = 256
+
+_OUTSIDE = np.int32(-1)
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_CHUNK = 64  # a power of two
+
+
+class Measurements(NamedTuple):
+    """What one pass over a label map finds.
+
+    Attributes:
+        areas: Pixels of each segment, ``(N,)`` int64.
+        boxes: Tight half-open boxes ``(x0, y0, x1, y1)`` in pixels, ``(N, 4)`` int32.
+        colours: Mean of the image over each segment, ``(N, 3)`` float32 in [0, 255], or None without an image.
+        pairs: Neighbouring segments ``i < j``, in the order in which a raster scan meets them, ``(E, 2)`` int32.
+        lengths: Pairs of 4-adjacent pixels along each border, ``(E,)`` int64, at least 1.
+        strengths: Mean boundary strength along each border, ``(E,)`` float32.
+    """
+
+    areas: np.ndarray
+    boxes: np.ndarray
+    colours: np.ndarray | None
+    pairs: np.ndarray
+    lengths: np.ndarray
+    strengths: np.ndarray
+
+
+def quantise(probability: np.ndarray) -> np.ndarray:
+    """Round a boundary map, ``(H, W)`` float32 in [0, 1], to 256 levels; returns ``(H, W)`` uint8."""
+    return _quantise(np.ascontiguousarray(probability))
+
+
+def components(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Find the 4-connected components of equal values.
+
+    Args:
+        values: ``(H, W)``, any integer or bool dtype.
+
+    Returns:
+        Component of each pixel, ``(H, W)`` int32, numbered by first pixel in raster order, and their number.
+    """
+    labels = _link(_checked(values))
+    return labels, int(_number(labels))
+
+
+def seeds_below(probability: np.ndarray, levels: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
+    """Take the 4-connected components of the pixels below a threshold as seeds, as EPOC does.
+
+    Where no pixel lies below the threshold, those of the lowest level are the seeds.
+
+    Args:
+        probability: ``(H, W)`` float32 in [0, 1].
+        levels: The quantised map, ``(H, W)`` uint8.
+        threshold: Boundary probability.
+
+    Returns:
+        Seed of each pixel, ``(H, W)`` int32, -1 for none, numbered by first pixel in raster order, and their number.
+    """
+    inside = probability < threshold
+    if not inside.any():
+        inside = levels == levels.min()
+    labels = _link(_checked(inside))
+    _drop(inside, labels)
+    return labels, int(_number(labels))
+
+
+def seeds_at_minima(levels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Take the regional minima as seeds: 4-connected plateaus without a lower 4-neighbour.
+
+    Args:
+        levels: ``(H, W)`` uint8.
+
+    Returns:
+        Seed of each pixel, ``(H, W)`` int32, -1 for none, numbered by first pixel in raster order, and their number; at
+        least 1.
+    """
+    levels = _checked(levels)
+    lowest = cv2.erode(levels, _CROSS) == levels
+    labels = _link(lowest)
+    _drop_slopes(levels, lowest, labels)
+    return labels, int(_number(labels))
+
+
+def flood(levels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Grow seeds over the image, lowest level first, and first in first out within a level.
+
+    Args:
+        levels: ``(H, W)`` uint8.
+        seeds: ``(H, W)`` int32, -1 for none, with at least one seed. Overwritten by the result.
+
+    Returns:
+        ``seeds``, with every pixel labelled. Where each seed is 4-connected, so is each segment.
+
+    Raises:
+        ValueError: If the shapes differ or no pixel is a seed.
+    """
+    if levels.shape != seeds.shape:
+        raise ValueError(f"seeds: expected shape {levels.shape}, got {seeds.shape}")
+    if seeds.max() < 0:
+        raise ValueError("seeds: expected at least one pixel with a label of 0 or more")
+    _flood(_checked(levels), seeds)
+    return seeds
+
+
+def measure(labels: np.ndarray, num_segments: int, strength: np.ndarray, image: np.ndarray | None = None) -> Measurements:
+    """Measure segments and their borders in one pass.
+
+    The strength between two neighbouring pixels is the larger of theirs.
+
+    Args:
+        labels: ``(H, W)`` int32, a 4-connected partition with values in ``[0, num_segments)``.
+        num_segments: ``N``.
+        strength: Boundary strength of each pixel, ``(H, W)`` float32.
+        image: ``(H, W, 3)`` uint8, for the mean colours.
+
+    Raises:
+        ValueError: If shapes or labels do not fit, or more segments touch than can in the plane, so that some label is not
+            4-connected.
+    """
+    if strength.shape != labels.shape or (image is not None and image.shape != (*labels.shape, 3)):
+        sizes = f"{strength.shape}" if image is None else f"{strength.shape} and {image.shape}"
+        raise ValueError(f"strength and image: expected the size {labels.shape} of the labels, got {sizes}")
+    if labels.min() < 0 or labels.max() >= num_segments:
+        raise ValueError(f"labels: expected values 0 .. {num_segments - 1}, got {labels.min()} .. {labels.max()}")
+    picture = np.empty((0, 0, 3), np.uint8) if image is None else np.ascontiguousarray(image)
+    areas, boxes, colours, pairs, lengths, sums = _measure(
+        np.ascontiguousarray(labels), num_segments, np.ascontiguousarray(strength), picture
+    )
+    if len(lengths) > 3 * num_segments:
+        raise ValueError("labels: expected every segment to be 4-connected")
+    means = None if image is None else (colours / areas[:, None]).astype(np.float32)
+    return Measurements(areas, boxes, means, pairs, lengths, (sums / lengths).astype(np.float32))
+
+
+def _checked(values: np.ndarray) -> np.ndarray:
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"expected shape (H, W) with at least one pixel, got {values.shape}")
+    if values.size >= 2**31:
+        raise ValueError(f"the image has {values.size} pixels: fewer than 2**31 are supported")
+    return np.ascontiguousarray(values)
+
+
+@njit(cache=True, nogil=True)
+def _quantise(probability):
+    height, width = probability.shape
+    levels = np.empty((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            levels[y, x] = np.uint8(probability[y, x] * np.float32(255) + np.float32(0.5))
+    return levels
+
+
+@njit(cache=True, nogil=True)
+def _root(parents, p):
+    while parents[p] != p:
+        parents[p] = parents[parents[p]]
+        p = parents[p]
+    return p
+
+
+@njit(cache=True, nogil=True)
+def _link(values):
+    """First pass of component labelling: each pixel points to an earlier pixel of its component, the first one to itself."""
+    height, width = values.shape
+    labels = np.empty((height, width), np.int32)
+    parents = labels.reshape(-1)
+    p = 0
+    for y in range(height):
+        for x in range(width):
+            value = values[y, x]
+            left = x > 0 and values[y, x - 1] == value
+            up = y > 0 and values[y - 1, x] == value
+            if left:
+                parents[p] = parents[p - 1]
+                # Left and up are already joined where the pixel between them has the same value.
+                if up and values[y - 1, x - 1] != value:
+                    a, b = _root(parents, p - 1), _root(parents, p - width)
+                    first = min(a, b)
+                    parents[a] = first
+                    parents[b] = first
+                    parents[p] = first
+            elif up:
+                parents[p] = parents[p - width]
+            else:
+                parents[p] = p
+            p += 1
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _drop(inside, labels):
+    """Unlabel the components outside a mask."""
+    height, width = inside.shape
+    for y in range(height):
+        for x in range(width):
+            if not inside[y, x]:
+                labels[y, x] = _OUTSIDE
+
+
+@njit(cache=True, nogil=True)
+def _drop_slopes(levels, inside, labels):
+    """Unlabel the components of pixels without a lower neighbour that border on a pixel of their level with one."""
+    height, width = levels.shape
+    parents = labels.reshape(-1)
+    p = -1
+    for y in range(height):
+        for x in range(width):
+            p += 1
+            if not inside[y, x]:
+                parents[p] = _OUTSIDE
+                continue
+            root = parents[p]
+            # What a pixel points to comes before it and already points to the root, or is unlabelled with it.
+            if root != p and root >= 0:
+                root = parents[root]
+                if root >= 0:
+                    root = parents[root]
+            parents[p] = root
+            level = levels[y, x]
+            if root >= 0 and (
+                (x > 0 and levels[y, x - 1] == level and not inside[y, x - 1])
+                or (x + 1 < width and levels[y, x + 1] == level and not inside[y, x + 1])
+                or (y > 0 and levels[y - 1, x] == level and not inside[y - 1, x])
+                or (y + 1 < height and levels[y + 1, x] == level and not inside[y + 1, x])
+            ):
+                parents[root] = _OUTSIDE
+                parents[p] = _OUTSIDE
+
+
+@njit(cache=True, nogil=True)
+def _number(labels):
+    """Second pass of component labelling: replace pointers by numbers in raster order; -1 stays."""
+    parents = labels.reshape(-1)
+    count = 0
+    for p in range(parents.size):
+        target = parents[p]
+        if target == p:
+            # Numbers are kept apart from pointers as -2, -3, ... until the end.
+            parents[p] = -2 - count
+            count += 1
+        elif target >= 0:
+            parents[p] = parents[target]
+    for p in range(parents.size):
+        parents[p] = -2 - parents[p]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _flood(levels, labels):
+    """Flood in place.
+
+    A pixel without a label holds ``-1 - level`` meanwhile, so that the walk touches one array. Each level has a queue made of
+    chunks of ``_CHUNK`` entries, the last of which leads to the next chunk; chunks that have been read are used again, so the
+    queues stay as small as the front. Appending is written out in both places, because calls that pass arrays in the inner
+    loop count references and triple the time.
+    """
+    height, width = levels.shape
+    level_of = levels.reshape(-1)
+    label_of = labels.reshape(-1)
+    size = label_of.size
+    last = _CHUNK - 1
+    # Reserved, but touched only as far as the queues grow.
+    queue = np.empty((size // last + 2 * LEVELS + 2) * _CHUNK, np.int32)
+    tail = np.arange(LEVELS) * _CHUNK
+    unused, top = -1, LEVELS * _CHUNK
+    p = 0
+    for y in range(height):
+        for x in range(width):
+            if label_of[p] < 0:
+                label_of[p] = np.int32(-1) - np.int32(level_of[p])
+            elif (
+                (x > 0 and label_of[p - 1] < 0)
+                or (x + 1 < width and label_of[p + 1] < 0)
+                or (y > 0 and label_of[p - width] < 0)
+                or (y + 1 < height and label_of[p + width] < 0)
+            ):
+                level = np.int64(level_of[p])
+                end = tail[level]
+                if end & last == last:
+                    queue[end] = top
+                    end = top
+                    top += _CHUNK
+                queue[end] = p
+                tail[level] = end + 1
+            p += 1
+    for level in range(LEVELS):
+        at = level * _CHUNK
+        while at != tail[level]:
+            if at & last == last:
+                following = np.int64(queue[at])
+                queue[at] = unused
+                unused = at - last
+                at = following
+                continue
+            p = np.int64(queue[at])
+            at += 1
+            label = label_of[p]
+            x = np.int64(np.uint32(p) % np.uint32(width))
+            for direction in range(4):
+                if direction == 0:
+                    if p < width:
+                        continue
+                    q = p - width
+                elif direction == 1:
+                    if x == 0:
+                        continue
+                    q = p - 1
+                elif direction == 2:
+                    if x + 1 == width:
+                        continue
+                    q = p + 1
+                else:
+                    if p + width >= size:
+                        continue
+                    q = p + width
+                held = label_of[q]
+                if held < 0:
+                    label_of[q] = label
+                    reached = max(level, -1 - held)
+                    end = tail[reached]
+                    if end & last == last:
+                        if unused >= 0:
+                            fresh = unused
+                            unused = np.int64(queue[fresh + last])
+                        else:
+                            fresh = top
+                            top += _CHUNK
+                        queue[end] = fresh
+                        end = fresh
+                    queue[end] = q
+                    tail[reached] = end + 1
+
+
+@njit(cache=True, nogil=True)
+def _find_pair(keys, slots, key):
+    """Return the position of a key in an open-addressing table, or of the empty place where it belongs."""
+    mask = keys.size - 1
+    at = ((key * np.int64(-7046029254386353131)) >> np.int64(20)) & mask
+    while slots[at] >= 0 and keys[at] != key:
+        at = (at + 1) & mask
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _measure(labels, num_segments, strength, image):
+    height, width = labels.shape
+    coloured = image.size > 0
+    areas = np.zeros(num_segments, np.int64)
+    boxes = np.zeros((num_segments, 4), np.int32)
+    colours = np.zeros((num_segments, 3), np.int64)
+    # 4-adjacent 4-connected segments form a planar graph: fewer than 3 N borders.
+    limit = 3 * num_segments + 1
+    capacity = 16
+    while capacity < 2 * limit:
+        capacity *= 2
+    keys = np.empty(capacity, np.int64)
+    slots = np.full(capacity, np.int32(-1), np.int32)
+    pairs = np.empty((limit, 2), np.int32)
+    lengths = np.zeros(limit, np.int64)
+    sums = np.zeros(limit, np.float64)
+    count = 0
+    for y in range(height):
+        start = 0
+        for x in range(width):
+            here = labels[y, x]
+            for down in range(2):
+                if down:
+                    if y + 1 == height or labels[y + 1, x] == here:
+                        continue
+                    there = labels[y + 1, x]
+                    height_between = max(strength[y, x], strength[y + 1, x])
+                else:
+                    if x + 1 == width or labels[y, x + 1] == here:
+                        continue
+                    there = labels[y, x + 1]
+                    height_between = max(strength[y, x], strength[y, x + 1])
+                low, high = min(here, there), max(here, there)
+                key = np.int64(low) * num_segments + high
+                at = _find_pair(keys, slots, key)
+                if slots[at] < 0:
+                    if count == limit:
+                        return areas, boxes, colours, pairs, lengths, sums
+                    keys[at] = key
+                    slots[at] = count
+                    pairs[count, 0] = low
+                    pairs[count, 1] = high
+                    count += 1
+                border = slots[at]
+                lengths[border] += 1
+                sums[border] += height_between
+            if x + 1 == width or labels[y, x + 1] != here:
+                if areas[here] == 0:
+                    boxes[here, 0] = start
+                    boxes[here, 1] = y
+                areas[here] += x + 1 - start
+                boxes[here, 0] = min(boxes[here, 0], start)
+                boxes[here, 2] = max(boxes[here, 2], x + 1)
+                boxes[here, 3] = y + 1
+                if coloured:
+                    for inside in range(start, x + 1):
+                        for channel in range(3):
+                            colours[here, channel] += image[y, inside, channel]
+                start = x + 1
+    return areas, boxes, colours, pairs[:count], lengths[:count], sums[:count]

@@ -1,0 +1,101 @@
+"""The merge tree against its slow twin, and its promises."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subobject.segments.flood import components, measure
+from subobject.segments.tree import build_tree
+
+from .test_flood import smooth_map
+from .twins import is_nested, tree_twin
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(0.01, 0.5, 0.01), (0.2, 1.0, 0.0), (0.3, 0.0, 0.0), (1.0, 0.5, 1.0)]),
+    st.booleans(),
+)
+def test_tree_equals_twin(height: int, width: int, seed: int, options: tuple[float, float, float], ties: bool) -> None:
+    random = np.random.default_rng(seed)
+    labels, count = components(random.integers(0, 3, (height, width)))
+    strength = random.integers(0, 3, (height, width)) / np.float32(2) if ties else random.random((height, width), np.float32)
+    found = measure(labels, count, strength.astype(np.float32))
+    parts = (found.pairs, found.lengths, found.strengths, found.areas)
+    reference_fraction, exponent, floor = options
+    tree = build_tree(count, *parts, reference_fraction=reference_fraction, exponent=exponent, floor=floor)
+    parents, keys = tree_twin(count, *parts, *options)
+    assert tree.parents.tolist() == parents
+    np.testing.assert_array_equal(tree.strengths, np.minimum(keys, 1).astype(np.float32))
+
+
+def test_weak_borders_merge_first() -> None:
+    pairs, areas = np.array([[0, 1], [1, 2], [2, 3]]), np.array([50, 50, 50, 50])
+    tree = build_tree(4, pairs, np.array([10, 10, 10]), np.array([0.9, 0.1, 0.5]), areas)
+    assert tree.parents.tolist() == [6, 4, 4, 5, 5, 6, 6]
+    assert tree.strengths[4:] == pytest.approx([0.01 + 0.99 * 0.1, 0.01 + 0.99 * 0.5, 0.01 + 0.99 * 0.9])
+
+
+def test_slivers_merge_before_large_regions_with_a_weaker_border() -> None:
+    pairs, areas = np.array([[0, 1], [1, 2]]), np.array([5000, 5000, 1])
+    tree = build_tree(3, pairs, np.array([10, 10]), np.array([0.3, 0.9]), areas)
+    assert tree.parents[1] == tree.parents[2] == 3
+
+
+def test_joined_borders_take_the_mean_weighted_with_length() -> None:
+    pairs, areas = np.array([[0, 1], [0, 2], [1, 2]]), np.array([9, 9, 9])
+    tree = build_tree(3, pairs, np.array([1, 3, 1]), np.array([0.0, 0.8, 0.4]), areas, floor=0)
+    assert tree.strengths[-1] == pytest.approx(0.7)
+
+
+def test_one_segment() -> None:
+    empty = np.empty(0)
+    tree = build_tree(1, np.empty((0, 2), np.int32), empty, empty, np.array([4]))
+    assert tree.parents.tolist() == [0]
+    assert tree.num_segments == 1
+
+
+def test_disconnected_regions_are_refused() -> None:
+    with pytest.raises(ValueError, match="reachable"):
+        build_tree(3, np.array([[0, 1]]), np.array([1]), np.array([0.5]), np.array([1, 1, 1]))
+
+
+@pytest.mark.parametrize("option", [{"reference_fraction": 0.0}, {"exponent": -1.0}, {"floor": 1.5}])
+def test_options_out_of_range_are_refused(option: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="reference_fraction > 0"):
+        build_tree(1, np.empty((0, 2), np.int32), np.empty(0), np.empty(0), np.array([4]), **option)
+
+
+def test_cuts_are_nested_and_exact() -> None:
+    strength = smooth_map(64, 64, seed=3)
+    labels, count = components((strength * 12).astype(np.uint8))
+    found = measure(labels, count, strength)
+    tree = build_tree(count, found.pairs, found.lengths, found.strengths, found.areas)
+    finer = labels
+    for budget in range(count, 0, -1):
+        coarser = tree.prune(budget)[1][labels]
+        assert coarser.max() + 1 == budget
+        assert components(coarser)[1] == budget
+        assert is_nested(finer, coarser)
+        finer = coarser
+
+
+def test_a_hub_with_many_neighbours_takes_near_linear_time() -> None:
+    spokes = 100_000
+    pairs = np.stack([np.zeros(spokes, np.int32), np.arange(1, spokes + 1, dtype=np.int32)], axis=1)
+    ring = np.stack([np.arange(1, spokes, dtype=np.int32), np.arange(2, spokes + 1, dtype=np.int32)], axis=1)
+    pairs = np.concatenate([pairs, ring])
+    strengths = np.random.default_rng(0).random(len(pairs))
+    areas = np.ones(spokes + 1)
+    areas[0] = 10 * spokes
+    build_tree(2, pairs[:1], np.ones(1), strengths[:1], areas[:2])
+    start = time.perf_counter()
+    tree = build_tree(spokes + 1, pairs, np.ones(len(pairs)), strengths, areas)
+    assert time.perf_counter() - start < 5
+    assert tree.num_segments == spokes + 1

@@ -20,7 +20,7 @@ def write_report(name: str, payload: dict[str, Any]) -> Path:
         "name": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": _command(),
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -34,6 +34,11 @@ def write_report(name: str, payload: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(report, indent=2) + "\n")
     return path
+
+
+def _command() -> str:
+    """Return the command line; of absolute paths only the last part, since the rest says nothing on another machine."""
+    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in ["python", *sys.argv])
 
 
 def _commit() -> str | None:

@@ -48,7 +48,7 @@ def main() -> None:
             "expected": float(want),
             "measured": scores[name],
             "within": tolerance,
-            "met": abs(scores[name] - want) <= tolerance,
+            "met": bool(abs(scores[name] - want) <= tolerance),
         }
         for name, (want, tolerance) in expected.items()
     }

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _report import write_report
 
+from _report import write_report
 from subobject import SubobjectTokenizer, read_image
 from subobject.images import resize
 from subobject.timing import Clock

@@ -10,12 +10,12 @@ import argparse
 import json
 
 import numpy as np
-from _report import write_report
 
+from _report import write_report
 from subobject.data.bsds500 import read_split
 from subobject.data.segment_crops import annotated_segments
 from subobject.embeddings.autoencoder import SeqAEEmbedder
-from subobject.embeddings.sequence import PackedSegments, concatenate
+from subobject.embeddings.sequence import concatenate, select
 from subobject.metrics.reconstruction import evaluate_crops
 
 
@@ -29,12 +29,13 @@ def main() -> None:
     arguments = parser.parse_args()
     embedder = SeqAEEmbedder.from_pretrained(arguments.weights, runtime=arguments.runtime)
     images = read_split(arguments.data, arguments.split)[: arguments.images]
-    packed = concatenate([one for image in images for one in annotated_segments(image, 1, embedder.context)])
-    # A mask of zeros and ones tells a crop at its own size from a scaled one, but for rectangles that fill their box.
-    exact = [bool(np.isin(packed[i][:, 3], (0, 1)).all()) for i in range(len(packed))]
+    items = [item for image in images for item in annotated_segments(image, 1, embedder.context)]
+    packed = concatenate([one for one, _ in items])
+    boxes = np.concatenate([one for _, one in items])
+    exact = np.nonzero(np.all(packed.sizes == boxes[:, [3, 2]] - boxes[:, [1, 0]], axis=1))[0]
     figures = {
         "all": evaluate_crops(embedder, [packed]),
-        "exact": evaluate_crops(embedder, [_select(packed, np.nonzero(exact)[0])]),
+        "fitting the context": evaluate_crops(embedder, [select(packed, exact)]),
     }
     payload = {
         "data": f"BSDS500 {arguments.split}, {len(images)} images, first annotator",
@@ -45,12 +46,6 @@ def main() -> None:
     }
     print(json.dumps(payload["figures"], indent=2))
     print(write_report("seqae_quality", payload))
-
-
-def _select(packed: PackedSegments, indices: np.ndarray) -> PackedSegments:
-    sequences = [packed[i] for i in indices]
-    offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])]).astype(np.int64)
-    return PackedSegments(np.concatenate(sequences), packed.sizes[indices], offsets)
 
 
 if __name__ == "__main__":

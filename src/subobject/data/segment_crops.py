@@ -115,14 +115,20 @@ class SegmentCrops:
         return sequence, crop.shape[:2]
 
 
-def annotated_segments(image: BsdsImage, annotators: int, context: int, min_area: int = 9) -> list[PackedSegments]:
-    """Pack the segments of the first annotators of an image, as they are; one item an annotator."""
+def annotated_segments(
+    image: BsdsImage, annotators: int, context: int, min_area: int = 9
+) -> list[tuple[PackedSegments, np.ndarray]]:
+    """Pack the segments of the first annotators of an image, as they are.
+
+    Returns:
+        For each annotator the segments, and their half-open boxes ``(N, 4)`` int64.
+    """
     pixels = image.image()
-    packed = []
+    items = []
     for labels in image.labels()[:annotators]:
         components, boxes = split_components(labels, min_area)
-        packed.append(gather(pixels, components, boxes, crop_sizes(boxes, context)))
-    return packed
+        items.append((gather(pixels, components, boxes, crop_sizes(boxes, context)), boxes))
+    return items
 
 
 def split_components(labels: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:

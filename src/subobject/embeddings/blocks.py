@@ -1,0 +1,112 @@
+"""Transformer blocks of the segment autoencoder: pre-norm, GELU, ``scaled_dot_product_attention``."""
+
+from torch import Tensor, cat, nn
+from torch.nn import functional as F
+
+
+class KeyValues:
+    """Keys and values of one attention layer, kept between steps of step-by-step decoding."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add ``(B, heads, L, width)`` behind those kept, and return all."""
+        self.keys = keys if self.keys is None else cat([self.keys, keys], dim=2)
+        self.values = values if self.values is None else cat([self.values, values], dim=2)
+        return self.keys, self.values
+
+
+class Attention(nn.Module):
+    """Multi-head attention. Keys have no bias: softmax cancels it, so it would never get a gradient."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, source: Tensor, mask: Tensor | None = None, causal: bool = False, cache: KeyValues | None = None
+    ) -> Tensor:
+        """Attend from ``x`` ``(B, L, d)`` to ``source`` ``(B, S, d)``.
+
+        Args:
+            x: What asks.
+            source: What is read.
+            mask: True for keys that count, broadcastable to ``(B, heads, L, S)``.
+            causal: Whether position ``i`` sees keys ``0 .. i`` only.
+            cache: Keys and values of earlier positions; those of ``source`` are added to it.
+        """
+        keys, values = self._split(self.key(source)), self._split(self.value(source))
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        return self._attend(x, keys, values, mask, causal)
+
+    def forward_cached(self, x: Tensor, source: Tensor, cache: KeyValues) -> Tensor:
+        """Attend to an unchanging source, whose keys and values are computed at the first call only."""
+        if cache.keys is None or cache.values is None:
+            cache.append(self._split(self.key(source)), self._split(self.value(source)))
+            return self.forward_cached(x, source, cache)
+        return self._attend(x, cache.keys, cache.values, None, False)
+
+    def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        y = F.scaled_dot_product_attention(self._split(self.query(x)), keys, values, attn_mask=mask, is_causal=causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.enter = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(F.gelu(self.enter(x)))
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and a feed-forward layer."""
+
+    def __init__(self, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden)
+
+    def forward(self, x: Tensor, mask: Tensor, tail: int = 0) -> Tensor:
+        """Compute ``(B, L, d)``, or only its last ``tail`` positions ``(B, tail, d)``; ``mask`` as in ``Attention``."""
+        y = self.norm1(x)
+        x = x[:, -tail:] + self.attention(y[:, -tail:], y, mask)
+        return x + self.feed_forward(self.norm2(x))
+
+
+class DecoderBlock(nn.Module):
+    """Causal self-attention (optional), cross-attention and a feed-forward layer."""
+
+    def __init__(self, width: int, heads: int, hidden: int, causal: bool):
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width) if causal else None
+        self.self_attention = Attention(width, heads) if causal else None
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden)
+
+    def forward(self, x: Tensor, memory: Tensor, cache: tuple[KeyValues, KeyValues] | None = None) -> Tensor:
+        """Compute ``(B, L, d)``; with a cache (of itself and of the memory), ``x`` holds the next position only."""
+        if self.self_attention is not None and self.self_norm is not None:
+            y = self.self_norm(x)
+            x = x + self.self_attention(y, y, causal=cache is None, cache=cache and cache[0])
+        y = self.norm1(x)
+        x = x + (self.attention(y, memory) if cache is None else self.attention.forward_cached(y, memory, cache[1]))
+        return x + self.feed_forward(self.norm2(x))

@@ -1,0 +1,1 @@
+"""Scores: pure functions on arrays, and the runs that apply them to data sets."""

@@ -8,7 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.segmentation import watershed
@@ -184,7 +184,3 @@ def test_huge_map_stays_within_four_gibibytes(image: bool) -> None:
     command = [sys.executable, "-c", LARGE.format(image=image)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"peak {result.stdout} bytes {result.stderr}"
-
-
-settings.register_profile("segments", deadline=None, max_examples=60)
-settings.load_profile("segments")

@@ -25,11 +25,13 @@ def scene(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, Boundarie
     random = np.random.default_rng(seed)
     image = cv2.resize(random.integers(0, 256, (5, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
     image = np.clip(image + random.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
-    return image, Boundaries(smooth_map(height, width, seed) if min(height, width) > 8 else random.random((height, width), np.float32))
+    return image, Boundaries(
+        smooth_map(height, width, seed) if min(height, width) > 8 else random.random((height, width), np.float32)
+    )
 
 
 @EVERY
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99), budget=st.one_of(st.none(), st.integers(1, 90))
 )
@@ -58,14 +60,12 @@ def test_extreme_shapes(name: str, size_hw: tuple[int, int]) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("budget", [16, 64, 150])
+@pytest.mark.parametrize("budget", [16, 64, 120])
 def test_budgets_are_met(name: str, budget: int) -> None:
     image, boundaries = scene(160, 240)
     segmentation = create_segmenter(name, **({"side": 8} if name == "tiles" else {}))(image, boundaries, budget)
     if name == "patches":
         assert segmentation.num_segments == int(budget**0.5) ** 2
-    elif name == "seeds":
-        assert 0.6 * budget <= segmentation.num_segments <= budget
     else:
         assert segmentation.num_segments == budget
 

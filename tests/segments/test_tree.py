@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subobject.segments.flood import components, measure
@@ -14,7 +14,6 @@ from .test_flood import smooth_map
 from .twins import is_nested, tree_twin
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.integers(1, 12),
     st.integers(1, 12),

@@ -12,6 +12,8 @@ FULL_SCALE = 16.0
 _KERNEL = 11
 _HALO = _KERNEL // 2 + 1
 _STRIP = 512
+# Below this, in Lab units a pixel, a magnitude is rounding error: a flat image has no boundary at all.
+_ROUNDING = 1e-4
 
 
 class Gradient:
@@ -48,4 +50,6 @@ def _magnitude(pixels: np.ndarray) -> np.ndarray:
     across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     squares = np.square(across) + np.square(down)
-    return np.minimum(np.sqrt(squares.sum(axis=2)) / FULL_SCALE, 1)
+    magnitude = np.sqrt(squares.sum(axis=2))
+    magnitude[magnitude < _ROUNDING] = 0
+    return np.minimum(magnitude / FULL_SCALE, 1)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from subobject.cli.common import (
     progress,
     usage_errors,
 )
-
-if TYPE_CHECKING:
-    from subobject.boundaries import BoundaryModel
 
 app = typer.Typer(no_args_is_help=True, help="Score boundary maps and segmentations on BSDS500.")
 
@@ -64,10 +61,11 @@ def boundaries(
         subobject evaluate boundaries --data BSDS500_FOLDER --predictions maps --json
     """
     with usage_errors():
+        from subobject.boundaries import load
         from subobject.data.bsds500 import read_split
         from subobject.metrics import run
 
-        images = run.limited(read_split(data, split), limit)
+        images = run.limited(read_split(data, split.value), limit)
         levels = run.even_thresholds(thresholds)
         with progress(len(images), "boundaries") as advance:
             if predictions is not None:
@@ -76,7 +74,7 @@ def boundaries(
                     images, paths, thresholds=levels, suppress=bool(nms), workers=workers, advance=advance
                 )
             else:
-                predict = _load_model(model, boundary_weights, runtime, device)
+                predict = load(model, weights=boundary_weights, runtime=runtime, device=device)
                 scores = run.evaluate_model(
                     images, predict, thresholds=levels, suppress=nms is not False, workers=workers, advance=advance
                 )
@@ -110,7 +108,7 @@ def segments(
         from subobject.metrics import run
         from subobject.segments.pipeline import DEFAULT, ImageSegmenter
 
-        images = run.limited(read_split(data, split), limit)
+        images = run.limited(read_split(data, split.value), limit)
         budgets = budget or [64]
         names = segmenter or [DEFAULT]
         cutters = [ImageSegmenter.load(name, weights=boundary_weights, runtime=runtime, device=device) for name in names]
@@ -120,14 +118,3 @@ def segments(
             for row in rows:
                 line = {"segmenter": name, **row}
                 emit(line, "  ".join(f"{key} {value}" for key, value in line.items()), as_json)
-
-
-def _load_model(name: str, weights: str | None, runtime: str, device: str) -> "BoundaryModel":
-    from subobject.boundaries import boundary_model
-
-    make = boundary_model(name)
-    if weights is None:
-        return make(runtime=runtime, device=device)
-    if name != "directsam":
-        raise ValueError(f"the boundary model {name!r} has no weights: leave --boundary-weights out")
-    return make(weights, runtime=runtime, device=device)

@@ -21,9 +21,7 @@ class Segmenter(Protocol):
 
     needs_boundaries: bool
 
-    def __call__(
-        self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None
-    ) -> Segmentation:
+    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image.
 
         Args:

@@ -132,7 +132,7 @@ class Seeds:
 
     Args:
         num_segments: Superpixels to ask for where a call gives no budget.
-        levels: Most block levels; small images take fewer.
+        levels: Most block levels, at least 2; small images take fewer.
         iterations: Rounds at pixel level.
     """
 
@@ -145,15 +145,28 @@ class Seeds:
 
     def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        wanted = math.ceil(_checked_budget(max_segments, self.num_segments) * _SURPLUS)
+        budget = _checked_budget(max_segments, self.num_segments)
         height, width = image.shape[:2]
         lab = _lab(_padded(image))
-        rows, columns = lab.shape[:2]
-        # The finest blocks have 2 pixels a side or more, and the coarsest are the superpixels asked for.
-        deepest = int(math.log2(max(2.0, min(math.sqrt(rows * columns / wanted), min(rows, columns) / 2))))
-        seeds = cv2.ximgproc.createSuperpixelSEEDS(columns, rows, 3, wanted, min(self.levels, max(1, deepest)), 2, 5, True)
+        seeds = self._start(lab.shape[1], lab.shape[0], budget)
         seeds.iterate(lab, self.iterations)
         return segmentation_from_labels(seeds.getLabels()[:height, :width], colour_gradient(image), max_segments)
+
+    def _start(self, width: int, height: int, budget: int) -> cv2.ximgproc.SuperpixelSEEDS:
+        """Lay out at least ``budget`` blocks if the image is large enough.
+
+        OpenCV rounds the number asked for down, often by half. It crashes when its grid would have no row or no column,
+        or blocks of less than 2 pixels.
+        """
+        ratio = max(width, height) / min(width, height)
+        asked = max(budget, math.ceil(math.ceil(ratio) ** 2 / ratio) + 1)
+        most = width * height // 8
+        asked = min(asked, most)
+        while True:
+            seeds = cv2.ximgproc.createSuperpixelSEEDS(width, height, 3, asked, self.levels, 2, 5, True)
+            if seeds.getNumberOfSuperpixels() >= budget or asked == most:
+                return seeds
+            asked = min(most, math.ceil(asked * 1.2))
 
 
 class Felzenszwalb:
@@ -184,7 +197,7 @@ class Felzenszwalb:
         for _ in range(self.trials):
             middle = (low + high) / 2
             graph.setK(math.exp(middle))
-            labels = graph.processImage(lab)[:height, :width]
+            labels = graph.processImage(lab)[:height, :width].astype(np.int32, copy=False)
             count = int(labels.max()) + 1
             # The coarsest result with enough segments is best, and short of that the finest.
             if (count >= wanted and (best_count < wanted or count < best_count)) or best_count < count < wanted:

@@ -1,8 +1,9 @@
 """Boundary map to basins: seeds, bucket-queue watershed and the measures of the basins, as compiled array functions.
 
 Every function is sequential and uses integer order alone to break ties, so the same input gives the same bytes on every run.
-Memory beyond the inputs and the returned label map is two bytes a pixel for the seeds, the queues of the flood, which hold its
-front only, and O(segments). The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*, 1991) on 256 levels.
+Memory beyond the inputs and the returned label map is two bytes a pixel for the seeds, the queues of the flood, which hold
+its front only, and O(segments). The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*,
+1991) on 256 levels.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numba import njit
+
+from subobject.segments.hashing import find, pair_key
 
 LEVELS = 256
 
@@ -88,7 +91,8 @@ def seeds_at_minima(levels: np.ndarray) -> tuple[np.ndarray, int]:
         least 1.
     """
     levels = _checked(levels)
-    lowest = cv2.erode(levels, _CROSS) == levels
+    eroded = cv2.erode(levels, _CROSS)
+    lowest = np.equal(eroded, levels, out=eroded.view(np.bool_))
     labels = _link(lowest)
     _drop_slopes(levels, lowest, labels)
     return labels, int(_number(labels))
@@ -275,8 +279,8 @@ def _flood(levels, labels):
     # Reserved, but touched only as far as the queues grow.
     queue = np.empty((size // last + 2 * LEVELS + 2) * _CHUNK, np.int32)
     tail = np.arange(LEVELS) * _CHUNK
-    unused, top = -1, LEVELS * _CHUNK
-    p = 0
+    unused, top = np.int64(-1), np.int64(LEVELS * _CHUNK)
+    p = np.int64(0)
     for y in range(height):
         for x in range(width):
             if label_of[p] < 0:
@@ -287,39 +291,39 @@ def _flood(levels, labels):
                 or (y > 0 and label_of[p - width] < 0)
                 or (y + 1 < height and label_of[p + width] < 0)
             ):
-                level = np.int64(level_of[p])
-                end = tail[level]
+                own = np.int64(level_of[p])
+                end = tail[own]
                 if end & last == last:
                     queue[end] = top
                     end = top
                     top += _CHUNK
                 queue[end] = p
-                tail[level] = end + 1
+                tail[own] = end + 1
             p += 1
     for level in range(LEVELS):
-        at = level * _CHUNK
+        at = np.int64(level * _CHUNK)
         while at != tail[level]:
             if at & last == last:
                 following = np.int64(queue[at])
                 queue[at] = unused
-                unused = at - last
+                unused = np.int64(at - last)
                 at = following
                 continue
             p = np.int64(queue[at])
             at += 1
             label = label_of[p]
-            x = np.int64(np.uint32(p) % np.uint32(width))
+            column = np.int64(np.uint32(p) % np.uint32(width))
             for direction in range(4):
                 if direction == 0:
                     if p < width:
                         continue
                     q = p - width
                 elif direction == 1:
-                    if x == 0:
+                    if column == 0:
                         continue
                     q = p - 1
                 elif direction == 2:
-                    if x + 1 == width:
+                    if column + 1 == width:
                         continue
                     q = p + 1
                 else:
@@ -342,16 +346,6 @@ def _flood(levels, labels):
                         end = fresh
                     queue[end] = q
                     tail[reached] = end + 1
-
-
-@njit(cache=True, nogil=True)
-def _find_pair(keys, slots, key):
-    """Return the position of a key in an open-addressing table, or of the empty place where it belongs."""
-    mask = keys.size - 1
-    at = ((key * np.int64(-7046029254386353131)) >> np.int64(20)) & mask
-    while slots[at] >= 0 and keys[at] != key:
-        at = (at + 1) & mask
-    return at
 
 
 @njit(cache=True, nogil=True)
@@ -388,8 +382,8 @@ def _measure(labels, num_segments, strength, image):
                     there = labels[y, x + 1]
                     height_between = max(strength[y, x], strength[y, x + 1])
                 low, high = min(here, there), max(here, there)
-                key = np.int64(low) * num_segments + high
-                at = _find_pair(keys, slots, key)
+                key = pair_key(low, high, num_segments)
+                at = find(keys, slots, key)
                 if slots[at] < 0:
                     if count == limit:
                         return areas, boxes, colours, pairs, lengths, sums

@@ -1,6 +1,7 @@
 """From a label map to a ``Segmentation``: measure it and build its merge tree."""
 
 import numpy as np
+from numba import njit
 
 from subobject.segments.flood import components, measure
 from subobject.segments.tree import build_tree
@@ -13,7 +14,8 @@ def segmentation_from_partition(
     """Build the segmentation of a 4-connected partition, cut to a budget.
 
     Args:
-        labels: ``(H, W)`` int32, every value of ``[0, num_segments)`` present and 4-connected.
+        labels: ``(H, W)`` int32, contiguous, every value of ``[0, num_segments)`` present and 4-connected. Taken over: the
+            result holds this array, and a cut happens in place.
         num_segments: ``N``.
         strength: Boundary strength of each pixel, ``(H, W)`` float32 in [0, 1], from which the merge tree is made.
         max_segments: Budget, at least 1; None keeps all.
@@ -21,14 +23,34 @@ def segmentation_from_partition(
 
     Returns:
         Exactly ``min(max_segments, N)`` segments.
+
+    Raises:
+        ValueError: If the budget or an option is out of range.
     """
     found = measure(labels, num_segments, strength)
     tree = build_tree(num_segments, found.pairs, found.lengths, found.strengths, found.areas, **tree_options)
-    segmentation = Segmentation(labels, found.boxes, found.areas, tree)
-    return segmentation if max_segments is None else segmentation.cut(max_segments=max_segments)
+    count = num_segments if max_segments is None else tree.count(max_segments=max_segments)
+    if count == num_segments:
+        return Segmentation(labels, found.boxes, found.areas, tree)
+    tree, assignment = tree.prune(count)
+    areas = np.zeros(count, np.int64)
+    np.add.at(areas, assignment, found.areas)
+    boxes = np.tile(np.array([*labels.shape[::-1], 0, 0], np.int32), (count, 1))
+    np.minimum.at(boxes[:, :2], assignment, found.boxes[:, :2])
+    np.maximum.at(boxes[:, 2:], assignment, found.boxes[:, 2:])
+    _relabel(labels, assignment)
+    return Segmentation(labels, boxes, areas, tree)
 
 
 def segmentation_from_labels(labels: np.ndarray, strength: np.ndarray, max_segments: int | None = None) -> Segmentation:
     """Build the segmentation of any integer label map ``(H, W)``; each 4-connected part of a label becomes a segment."""
     partition, count = components(labels)
     return segmentation_from_partition(partition, count, strength, max_segments)
+
+
+@njit(cache=True, nogil=True)
+def _relabel(labels, assignment):
+    height, width = labels.shape
+    for y in range(height):
+        for x in range(width):
+            labels[y, x] = assignment[labels[y, x]]

@@ -12,10 +12,11 @@ monotone by a running maximum, hence all cuts are nested. Work is ``O(E log^2 E)
 import numpy as np
 from numba import njit
 
+from subobject.segments.hashing import find, pair_key, remove
 from subobject.structures import MergeTree
 
-REFERENCE_FRACTION = 0.01
-EXPONENT = 0.5
+REFERENCE_FRACTION = 0.03
+EXPONENT = 0.75
 FLOOR = 0.01
 
 
@@ -114,43 +115,6 @@ def _sink(heap_keys, heap_borders, size, key, border):
 
 
 @njit(cache=True, nogil=True)
-def _home(key, mask):
-    return ((key * np.int64(-7046029254386353131)) >> np.int64(20)) & mask
-
-
-@njit(cache=True, nogil=True)
-def _find(table_keys, table, key):
-    """Return the position of a key in an open-addressing table, or of the empty place where it belongs."""
-    mask = table.size - 1
-    at = _home(key, mask)
-    while table[at] >= 0 and table_keys[at] != key:
-        at = (at + 1) & mask
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _remove(table_keys, table, key):
-    """Take a key out and shift later entries of its run back, so that no marker of deletion is needed."""
-    mask = table.size - 1
-    hole = _find(table_keys, table, key)
-    at = hole
-    while True:
-        at = (at + 1) & mask
-        if table[at] < 0:
-            break
-        if ((at - _home(table_keys[at], mask)) & mask) >= ((at - hole) & mask):
-            table_keys[hole] = table_keys[at]
-            table[hole] = table[at]
-            hole = at
-    table[hole] = -1
-
-
-@njit(cache=True, nogil=True)
-def _pair(a, b, num_segments):
-    return np.int64(min(a, b)) * num_segments + max(a, b)
-
-
-@njit(cache=True, nogil=True)
 def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, floor):
     """Return parents and keys of the nodes; the parent of the last node but one stays -1 if the graph is not connected.
 
@@ -186,8 +150,8 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
             following[2 * e + side] = first[ends[e, side]]
             first[ends[e, side]] = 2 * e + side
             degree[ends[e, side]] += 1
-        pair = _pair(ends[e, 0], ends[e, 1], num_segments)
-        at = _find(table_keys, table, pair)
+        pair = pair_key(ends[e, 0], ends[e, 1], num_segments)
+        at = find(table_keys, table, pair)
         table_keys[at] = pair
         table[at] = e
         key = _key(total[e], length[e], area[ends[e, 0]], area[ends[e, 1]], reference, exponent, floor)
@@ -212,7 +176,7 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
         if degree[a] < degree[b]:
             a, b = b, a
         alive[e] = False
-        _remove(table_keys, table, _pair(a, b, num_segments))
+        remove(table_keys, table, pair_key(a, b, num_segments))
         highest = max(highest, popped)
         node = num_segments + merged
         keys[node] = highest
@@ -228,10 +192,10 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
             f = half >> 1
             if alive[f]:
                 c = ends[f, 1 - (half & 1)]
-                _remove(table_keys, table, _pair(b, c, num_segments))
+                remove(table_keys, table, pair_key(b, c, num_segments))
                 ends[f, half & 1] = a
-                pair = _pair(a, c, num_segments)
-                at = _find(table_keys, table, pair)
+                pair = pair_key(a, c, num_segments)
+                at = find(table_keys, table, pair)
                 kept = f
                 if table[at] >= 0:
                     other = table[at]

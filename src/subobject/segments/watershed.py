@@ -43,9 +43,7 @@ class Watershed:
         self.colour_weight = colour_weight
         self.tree_options = {"reference_fraction": reference_fraction, "exponent": exponent, "floor": floor}
 
-    def __call__(
-        self, image: np.ndarray | None, boundaries: Boundaries | None, max_segments: int | None = None
-    ) -> Segmentation:
+    def __call__(self, image: np.ndarray | None, boundaries: Boundaries | None, max_segments: int | None = None) -> Segmentation:
         """Segment one image.
 
         Args:

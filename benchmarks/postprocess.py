@@ -28,10 +28,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from _report import write_report
 from rich.console import Console
 from rich.table import Table
 
+from _report import write_report
 from subobject.segments import create_segmenter
 from subobject.segments.flood import flood, measure, quantise, seeds_at_minima, seeds_below
 from subobject.segments.tree import build_tree

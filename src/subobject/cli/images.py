@@ -221,27 +221,26 @@ def _run_all(
     what: str,
     as_json: bool,
 ) -> None:
-    from subobject.scale.local import process
+    from subobject.scale.local import process, stop_on_interrupt
 
     done = failed = skipped = 0
-    try:
-        with progress(len(images), what) as advance:
-            for outcome in process(images, work, lambda image: run is not None and run.has(image, suffixes)):
-                name = str(outcome.image.path)
-                if outcome.error is not None:
-                    failed += 1
-                    typer.echo(f"Failed: {outcome.error}", err=True)
-                    if as_json:
-                        emit({"image": name, "error": outcome.error}, "", as_json)
-                elif outcome.summary is None:
-                    skipped += 1
-                    emit({"image": name, "skipped": True}, f"{name}: done by an earlier run", as_json)
-                else:
-                    done += 1
-                    emit({"image": name, **outcome.summary}, _describe(name, outcome.summary, what), as_json)
-                advance()
-    except KeyboardInterrupt:
-        fail(f"interrupted after {done} of {len(images)} images; the same command continues the run", INTERRUPTED)
+    with progress(len(images), what) as advance, stop_on_interrupt() as stop:
+        for outcome in process(images, work, lambda image: run is not None and run.has(image, suffixes)):
+            name = str(outcome.image.path)
+            if outcome.error is not None:
+                failed += 1
+                typer.echo(f"Failed: {outcome.error}", err=True)
+                if as_json:
+                    emit({"image": name, "error": outcome.error}, "", as_json)
+            elif outcome.summary is None:
+                skipped += 1
+                emit({"image": name, "skipped": True}, f"{name}: done by an earlier run", as_json)
+            else:
+                done += 1
+                emit({"image": name, **outcome.summary}, _describe(name, outcome.summary, what), as_json)
+            advance()
+            if stop.is_set():
+                fail(f"interrupted after {done} of {len(images)} images; the same command continues the run", INTERRUPTED)
     if len(images) > 1 or failed:
         earlier = f", {skipped} done by an earlier run" if skipped else ""
         typer.echo(f"{done} done, {failed} failed{earlier}", err=True)

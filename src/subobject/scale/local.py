@@ -2,9 +2,12 @@
 
 import json
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -19,6 +22,8 @@ from subobject.timing import Clock
 logger = logging.getLogger(__name__)
 RUN_FILE = "subobject-run.json"
 _READ_AHEAD = 2
+_CLOCK_TICK = 0.02
+"""Seconds after which a file system gives a later modification time to a new file."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,31 @@ class Run:
     def has(self, image: FoundImage, suffixes: list[str]) -> bool:
         """Whether all outputs of an image are there, made with these settings from this version of the file."""
         try:
-            since = max(self._started, image.path.stat().st_mtime)
-            return all(self.path(image, suffix).stat().st_mtime >= since for suffix in suffixes)
+            changed = image.path.stat().st_mtime
+            written = [self.path(image, suffix).stat().st_mtime for suffix in suffixes]
+            return all(at > self._started and at >= changed for at in written)
         except OSError:
             return False
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets, so that the image in work is finished; a second one interrupts at once.
+
+    An exception in the middle of compiled code would come out as another one, or be lost. Main thread only.
+    """
+    stop = threading.Event()
+
+    def handle(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def process(
@@ -128,15 +154,16 @@ def _read(image: FoundImage) -> tuple[np.ndarray, Clock]:
 
 
 def _started(path: Path, settings: dict[str, Any]) -> float:
-    """Return since when outputs count as done: the start of the first run with these settings in a row."""
+    """Return the modification time after which outputs were made with these settings: that of the run file.
+
+    The file keeps its time as long as the settings stay the same.
+    """
     try:
-        earlier = json.loads(path.read_text())
-        if earlier["settings"] == settings:
-            return float(earlier["started"])
-    except (OSError, ValueError, KeyError, TypeError):
+        if json.loads(path.read_text()) == settings:
+            return path.stat().st_mtime
+    except (OSError, ValueError):
         pass
-    # File systems may round times down, so a run starts a moment before its first output.
-    started = time.time() - 0.01
     with atomic_path(path) as partial:
-        partial.write_text(json.dumps({"settings": settings, "started": started}, indent=2) + "\n")
-    return started
+        partial.write_text(json.dumps(settings, indent=2) + "\n")
+    time.sleep(_CLOCK_TICK)
+    return path.stat().st_mtime

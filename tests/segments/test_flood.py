@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.segmentation import watershed
 
-from subobject.segments.flood import components, flood, measure, quantise, seeds_at_minima, seeds_below
+from subobject.segments.flood import components, flood, quantise, seeds_at_minima, seeds_below
+from subobject.segments.measure import measure
 
 from .twins import below_twin, borders_twin, components_twin, flood_twin, minima_twin
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subobject.segments.flood import components, measure
+from subobject.segments.flood import components
+from subobject.segments.measure import measure
 from subobject.segments.tree import build_tree
 
 from .test_flood import smooth_map

@@ -16,7 +16,7 @@ def list_weights(as_json: Json = False) -> None:
 
     for release in RELEASES.values():
         values = {"name": release.name, "summary": release.summary, "licence": release.licence}
-        emit(values, f"{release.name}: {release.summary}", as_json)
+        emit(values, f"{release.name}: {release.summary} ({release.licence})", as_json)
 
 
 @app.command()

@@ -1,44 +1,20 @@
-"""Boundary map to basins: seeds, bucket-queue watershed and the measures of the basins, as compiled array functions.
+"""Boundary map to basins: components, seeds and bucket-queue watershed, as compiled array functions.
 
 Every function is sequential and uses integer order alone to break ties, so the same input gives the same bytes on every run.
 Memory beyond the inputs and the returned label map is two bytes a pixel for the seeds, the queues of the flood, which hold
-its front only, and O(segments). The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*,
+its front only. The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*,
 1991) on 256 levels.
 """
-
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numba import njit
-
-from subobject.segments.hashing import find, pair_key
 
 LEVELS = 256
 
 _OUTSIDE = np.int32(-1)
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _CHUNK = 64  # a power of two
-
-
-class Measurements(NamedTuple):
-    """What one pass over a label map finds.
-
-    Attributes:
-        areas: Pixels of each segment, ``(N,)`` int64.
-        boxes: Tight half-open boxes ``(x0, y0, x1, y1)`` in pixels, ``(N, 4)`` int32.
-        colours: Mean of the image over each segment, ``(N, 3)`` float32 in [0, 255], or None without an image.
-        pairs: Neighbouring segments ``i < j``, in the order in which a raster scan meets them, ``(E, 2)`` int32.
-        lengths: Pairs of 4-adjacent pixels along each border, ``(E,)`` int64, at least 1.
-        strengths: Mean boundary strength along each border, ``(E,)`` float32.
-    """
-
-    areas: np.ndarray
-    boxes: np.ndarray
-    colours: np.ndarray | None
-    pairs: np.ndarray
-    lengths: np.ndarray
-    strengths: np.ndarray
 
 
 def quantise(probability: np.ndarray) -> np.ndarray:
@@ -119,36 +95,6 @@ def flood(levels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return seeds
 
 
-def measure(labels: np.ndarray, num_segments: int, strength: np.ndarray, image: np.ndarray | None = None) -> Measurements:
-    """Measure segments and their borders in one pass.
-
-    The strength between two neighbouring pixels is the larger of theirs.
-
-    Args:
-        labels: ``(H, W)`` int32, a 4-connected partition with values in ``[0, num_segments)``.
-        num_segments: ``N``.
-        strength: Boundary strength of each pixel, ``(H, W)`` float32.
-        image: ``(H, W, 3)`` uint8, for the mean colours.
-
-    Raises:
-        ValueError: If shapes or labels do not fit, or more segments touch than can in the plane, so that some label is not
-            4-connected.
-    """
-    if strength.shape != labels.shape or (image is not None and image.shape != (*labels.shape, 3)):
-        sizes = f"{strength.shape}" if image is None else f"{strength.shape} and {image.shape}"
-        raise ValueError(f"strength and image: expected the size {labels.shape} of the labels, got {sizes}")
-    if labels.min() < 0 or labels.max() >= num_segments:
-        raise ValueError(f"labels: expected values 0 .. {num_segments - 1}, got {labels.min()} .. {labels.max()}")
-    picture = np.empty((0, 0, 3), np.uint8) if image is None else np.ascontiguousarray(image)
-    areas, boxes, colours, pairs, lengths, sums = _measure(
-        np.ascontiguousarray(labels), num_segments, np.ascontiguousarray(strength), picture
-    )
-    if len(lengths) > 3 * num_segments:
-        raise ValueError("labels: expected every segment to be 4-connected")
-    means = None if image is None else (colours / areas[:, None]).astype(np.float32)
-    return Measurements(areas, boxes, means, pairs, lengths, (sums / lengths).astype(np.float32))
-
-
 def _checked(values: np.ndarray) -> np.ndarray:
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"expected shape (H, W) with at least one pixel, got {values.shape}")
@@ -183,23 +129,26 @@ def _link(values):
     parents = labels.reshape(-1)
     p = 0
     for y in range(height):
-        for x in range(width):
-            value = values[y, x]
-            left = x > 0 and values[y, x - 1] == value
-            up = y > 0 and values[y - 1, x] == value
-            if left:
-                parents[p] = parents[p - 1]
+        value, above, pointer = values[y, 0], values[max(y - 1, 0), 0], np.int64(p)
+        if y > 0 and above == value:
+            pointer = np.int64(parents[p - width])
+        parents[p] = pointer
+        p += 1
+        for x in range(1, width):
+            before, before_above = value, above
+            value, above = values[y, x], values[max(y - 1, 0), x]
+            if value == before:
                 # Left and up are already joined where the pixel between them has the same value.
-                if up and values[y - 1, x - 1] != value:
+                if above == value and before_above != value and y > 0:
                     a, b = _root(parents, p - 1), _root(parents, p - width)
-                    first = min(a, b)
-                    parents[a] = first
-                    parents[b] = first
-                    parents[p] = first
-            elif up:
-                parents[p] = parents[p - width]
+                    pointer = np.int64(min(a, b))
+                    parents[a] = pointer
+                    parents[b] = pointer
+            elif above == value and y > 0:
+                pointer = np.int64(parents[p - width])
             else:
-                parents[p] = p
+                pointer = np.int64(p)
+            parents[p] = pointer
             p += 1
     return labels
 
@@ -286,11 +235,11 @@ def _flood(levels, labels):
             if label_of[p] < 0:
                 label_of[p] = np.int32(-1) - np.int32(level_of[p])
             elif (
-                (x > 0 and label_of[p - 1] < 0)
-                or (x + 1 < width and label_of[p + 1] < 0)
-                or (y > 0 and label_of[p - width] < 0)
-                or (y + 1 < height and label_of[p + width] < 0)
-            ):
+                label_of[p - (x > 0)]
+                | label_of[p + (x + 1 < width)]
+                | label_of[p - width * (y > 0)]
+                | label_of[p + width * (y + 1 < height)]
+            ) < 0:  # the sign of an or: some neighbour has no label
                 own = np.int64(level_of[p])
                 end = tail[own]
                 if end & last == last:
@@ -346,66 +295,3 @@ def _flood(levels, labels):
                         end = fresh
                     queue[end] = q
                     tail[reached] = end + 1
-
-
-@njit(cache=True, nogil=True)
-def _measure(labels, num_segments, strength, image):
-    height, width = labels.shape
-    coloured = image.size > 0
-    areas = np.zeros(num_segments, np.int64)
-    boxes = np.zeros((num_segments, 4), np.int32)
-    colours = np.zeros((num_segments, 3), np.int64)
-    # 4-adjacent 4-connected segments form a planar graph: fewer than 3 N borders.
-    limit = 3 * num_segments + 1
-    capacity = 16
-    while capacity < 2 * limit:
-        capacity *= 2
-    keys = np.empty(capacity, np.int64)
-    slots = np.full(capacity, np.int32(-1), np.int32)
-    pairs = np.empty((limit, 2), np.int32)
-    lengths = np.zeros(limit, np.int64)
-    sums = np.zeros(limit, np.float64)
-    count = 0
-    for y in range(height):
-        start = 0
-        for x in range(width):
-            here = labels[y, x]
-            for down in range(2):
-                if down:
-                    if y + 1 == height or labels[y + 1, x] == here:
-                        continue
-                    there = labels[y + 1, x]
-                    height_between = max(strength[y, x], strength[y + 1, x])
-                else:
-                    if x + 1 == width or labels[y, x + 1] == here:
-                        continue
-                    there = labels[y, x + 1]
-                    height_between = max(strength[y, x], strength[y, x + 1])
-                low, high = min(here, there), max(here, there)
-                key = pair_key(low, high, num_segments)
-                at = find(keys, slots, key)
-                if slots[at] < 0:
-                    if count == limit:
-                        return areas, boxes, colours, pairs, lengths, sums
-                    keys[at] = key
-                    slots[at] = count
-                    pairs[count, 0] = low
-                    pairs[count, 1] = high
-                    count += 1
-                border = slots[at]
-                lengths[border] += 1
-                sums[border] += height_between
-            if x + 1 == width or labels[y, x + 1] != here:
-                if areas[here] == 0:
-                    boxes[here, 0] = start
-                    boxes[here, 1] = y
-                areas[here] += x + 1 - start
-                boxes[here, 0] = min(boxes[here, 0], start)
-                boxes[here, 2] = max(boxes[here, 2], x + 1)
-                boxes[here, 3] = y + 1
-                if coloured:
-                    for inside in range(start, x + 1):
-                        for channel in range(3):
-                            colours[here, channel] += image[y, inside, channel]
-                start = x + 1
-    return areas, boxes, colours, pairs[:count], lengths[:count], sums[:count]

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit
 
-from subobject.segments.flood import components, measure
+from subobject.segments.flood import components
+from subobject.segments.measure import measure
 from subobject.segments.tree import build_tree
 from subobject.structures import Segmentation
 

@@ -67,10 +67,14 @@ class Watershed:
             strength *= np.float32(self.colour_weight)
             strength += boundaries.probability
             np.minimum(strength, 1, out=strength)
+        labels, count = self._basins(boundaries.probability, strength)
+        return segmentation_from_partition(labels, count, strength, max_segments, **self.tree_options)
+
+    def _basins(self, probability: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, int]:
+        """Flood; a function of its own, so that the levels are freed before the tree is built."""
         levels = quantise(strength)
         if self.seed_threshold is None:
             seeds, count = seeds_at_minima(levels)
         else:
-            seeds, count = seeds_below(boundaries.probability, levels, self.seed_threshold)
-        labels = flood(levels, seeds)
-        return segmentation_from_partition(labels, count, strength, max_segments, **self.tree_options)
+            seeds, count = seeds_below(probability, levels, self.seed_threshold)
+        return flood(levels, seeds), count

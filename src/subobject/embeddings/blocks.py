@@ -37,7 +37,7 @@ class Attention(nn.Module):
         Args:
             x: What asks.
             source: What is read.
-            mask: True for keys that count, broadcastable to ``(B, heads, L, S)``.
+            mask: Added to the scores, broadcastable to ``(B, heads, L, S)``.
             causal: Whether position ``i`` sees keys ``0 .. i`` only.
             cache: Keys and values of earlier positions; those of ``source`` are added to it.
         """
@@ -54,7 +54,9 @@ class Attention(nn.Module):
         return self._attend(x, cache.keys, cache.values, None, False)
 
     def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        y = F.scaled_dot_product_attention(self._split(self.query(x)), keys, values, attn_mask=mask, is_causal=causal)
+        queries = self._split(self.query(x))
+        mask = None if mask is None else mask.to(queries.dtype)
+        y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ from subobject.embeddings.blocks import DecoderBlock, EncoderBlock, KeyValues
 from subobject.embeddings.positions import NUM_FEATURES, analyse, cosine_basis, position_features
 from subobject.embeddings.sequence import LAYOUT_VERSION
 
+HIDDEN_SCORE = -1e9
+"""Added to the attention scores of padding; its weight is then exactly 0."""
 MASK_LOSS = 0.1
 """Weight of the cross-entropy of the mask beside the squared error of the colours (parallel decoder)."""
 
@@ -205,7 +207,8 @@ class SeqAE(PreTrainedModel):
             lifted = self.lift(coefficients.flatten(1).unflatten(1, (self.config.queries, -1)))
             queries = queries + lifted
         x = torch.cat([x + self.enter(inputs), queries.to(x.dtype)], dim=1)
-        mask = F.pad(valid, (0, self.config.queries), value=True)[:, None, None]
+        # A sum, because ONNX turns a boolean mask into three passes over all scores.
+        mask = F.pad((~valid).float() * HIDDEN_SCORE, (0, self.config.queries))[:, None, None]
         for block in self.encoder[:-1]:
             x = block(x, mask)
         states = self.encoder_norm(self.encoder[-1](x, mask, tail=self.config.queries))

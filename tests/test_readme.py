@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path, photos, monkeypatch) -> Path:
+def folder(tmp_path, photos, monkeypatch) -> Path:
     """A folder that holds the pictures which the README names."""
     shutil.copytree(photos, tmp_path / "photos")
     shutil.copy(photos / "coffee.png", tmp_path / "photo.png")
@@ -26,13 +26,13 @@ def workplace(tmp_path, photos, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_python_examples_run(workplace):
+def test_python_examples_run(folder):
     assert blocks("python")
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), {})
 
 
-def test_command_line_examples_run(workplace):
+def test_command_line_examples_run(folder):
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("subobject ")]
     assert len(commands) >= 5
     for line in commands:

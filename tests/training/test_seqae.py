@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
@@ -26,20 +25,6 @@ SETTINGS = [
     "trainer.warmup_steps=1",
     "trainer.lr_scheduler_kwargs={num_decay_steps: 2, decay_type: cosine}",
 ]
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder in ("images", "labels", "boundaries"):
-        (tmp_path / "data" / folder / "train").mkdir(parents=True)
-    for name in ("1", "2"):
-        labels = np.ones((30, 40), np.uint8)
-        labels[:, 15:] = 2
-        Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(tmp_path / f"data/images/train/{name}.jpg")
-        Image.fromarray(labels).save(tmp_path / f"data/labels/train/{name}_0.png")
-        Image.fromarray(labels * 0).save(tmp_path / f"data/boundaries/train/{name}_0.png")
-    return tmp_path / "data"
 
 
 def test_training_resumes_where_it_stopped(data, tmp_path):

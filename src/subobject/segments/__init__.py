@@ -3,12 +3,11 @@
 ``SEGMENTERS`` is the table of members; a new one is one file and one line. Importing this package loads no member.
 """
 
-import importlib
 from typing import Any, Protocol
 
 import numpy as np
 
-from subobject.registry import lookup
+from subobject.registry import load_member, lookup
 from subobject.structures import Boundaries, Segmentation
 
 
@@ -55,5 +54,4 @@ def create_segmenter(name: str, **options: Any) -> Segmenter:
     Raises:
         ValueError: If the name is unknown or an option is out of range.
     """
-    module, _, attribute = lookup(SEGMENTERS, name, "segmenter").partition(":")
-    return getattr(importlib.import_module(module), attribute)(**options)
+    return load_member(lookup(SEGMENTERS, name, "segmenter"))(**options)

@@ -10,7 +10,6 @@ from pycocotools import mask as coco
 from subobject.geometry import (
     decode_rle,
     encode_rle,
-    fit_size,
     from_token_boxes,
     label_areas,
     label_boxes,
@@ -74,11 +73,3 @@ def test_token_boxes_round_trip(height: int, width: int, data: st.DataObject) ->
 
 def test_token_boxes_are_corner_and_size() -> None:
     assert to_token_boxes(np.array([[10, 5, 30, 20]]), (20, 40)).tolist() == [[0.25, 0.25, 0.5, 0.75]]
-
-
-@pytest.mark.parametrize(
-    ("size_hw", "max_side", "expected"),
-    [((100, 200), 50, (25, 50)), ((100, 200), 400, (100, 200)), ((1, 5000), 100, (1, 100)), ((7, 7), 1, (1, 1))],
-)
-def test_fit_size(size_hw: tuple[int, int], max_side: int, expected: tuple[int, int]) -> None:
-    assert fit_size(size_hw, max_side) == expected

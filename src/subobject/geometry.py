@@ -79,13 +79,6 @@ def from_token_boxes(boxes: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
 
 
-def fit_size(size_hw: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """Scale a size down so that its longer side is at most ``max_side``, keeping the aspect ratio; sides stay >= 1."""
-    height, width = size_hw
-    scale = min(1.0, max_side / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def encode_rle(labels: np.ndarray, num_segments: int) -> list[str]:
     """Encode every segment of a label map as a compressed COCO run-length string, in one pass over the map.
 

@@ -1,4 +1,5 @@
 # make demo: tokenize a photograph. make test: lint, types, tests. Each sets up .venv by itself, at once when nothing changed.
+# The demo's packages are installed without bytecode: Python then compiles the few modules that it imports.
 PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := pyproject.toml constraints.txt
@@ -25,7 +26,7 @@ lint: .venv/dev.stamp
 	$(PYTHON) -m venv .venv
 
 .venv/base.stamp: $(SETUP) | .venv/bin/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e .
 	touch $@
 
 .venv/dev.stamp: $(SETUP) | .venv/bin/python

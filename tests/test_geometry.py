@@ -1,5 +1,7 @@
 """Coordinates: areas, boxes and run lengths against other ways to get them, and round trips."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from subobject.geometry import (
     from_token_boxes,
     label_areas,
     label_boxes,
+    resize_labels,
     to_token_boxes,
 )
 
@@ -73,3 +76,10 @@ def test_token_boxes_round_trip(height: int, width: int, data: st.DataObject) ->
 
 def test_token_boxes_are_corner_and_size() -> None:
     assert to_token_boxes(np.array([[10, 5, 30, 20]]), (20, 40)).tolist() == [[0.25, 0.25, 0.5, 0.75]]
+
+
+@given(LABELS, st.integers(1, 25), st.integers(1, 25))
+def test_resized_labels_are_those_under_the_new_centres(labels: np.ndarray, height: int, width: int) -> None:
+    rows = [int(Fraction(2 * y + 1, 2) * labels.shape[0] / height) for y in range(height)]
+    columns = [int(Fraction(2 * x + 1, 2) * labels.shape[1] / width) for x in range(width)]
+    assert np.array_equal(resize_labels(labels, (height, width)), labels[np.ix_(rows, columns)])

@@ -79,6 +79,12 @@ def from_token_boxes(boxes: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
 
 
+def resize_labels(labels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Resize a label map: each new pixel takes the label under its centre (half-pixel convention); a segment may vanish."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size_hw, strict=True))
+    return labels[rows[:, None], columns]
+
+
 def encode_rle(labels: np.ndarray, num_segments: int) -> list[str]:
     """Encode every segment of a label map as a compressed COCO run-length string, in one pass over the map.
 

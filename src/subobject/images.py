@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from subobject.files import atomic_path
 
@@ -43,6 +43,7 @@ _MAGIC = {
 }
 _MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "RGBX", "CMYK", "YCbCr")
 _EXIF_ORIENTATION = 0x0112
+_WRITTEN_BY = ("Software", "subobject")
 _pillow_limit = threading.Lock()
 
 
@@ -336,20 +337,39 @@ def resize(pixels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Resize with aligned corners of the picture (half-pixel convention): area average to shrink, bilinear to enlarge.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or float32.
+        pixels: ``(H, W)`` or ``(H, W, C)``, uint8 or float32.
         size_hw: New height and width, at least 1.
 
     Returns:
         The same type at the new size; ``pixels`` itself if it has that size.
     """
-    height, width = size_hw
-    if pixels.shape[:2] == (height, width):
+    if pixels.shape[:2] == tuple(size_hw):
         return pixels
-    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    from subobject.filters import resample
+
+    return resample(pixels, size_hw)
 
 
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
-    """Write ``(H, W, 3)`` uint8 RGB as a PNG; the file appears complete or not at all."""
+    """Write ``(H, W, 3)`` uint8 RGB as a PNG that says who wrote it; the file appears complete or not at all."""
     with atomic_path(path) as partial:
-        Image.fromarray(pixels).save(partial, compress_level=4)
+        Image.fromarray(pixels).save(partial, compress_level=4, pnginfo=own_png_info())
+
+
+def own_png_info() -> PngInfo:
+    """Return the text of a PNG that says that this package wrote it, under the keyword ``Software`` of the PNG specification."""
+    info = PngInfo()
+    info.add_text(*_WRITTEN_BY)
+    return info
+
+
+def is_own_png(path: Path) -> bool:
+    """Return whether a file is a PNG that this package wrote (overlay, decoded picture, label map); reads its header only."""
+    if path.suffix.lower() != ".png":
+        return False
+    keyword, value = _WRITTEN_BY
+    try:
+        with path.open("rb") as stream, _open(stream, str(path), MAX_PIXELS) as image:
+            return image.info.get(keyword) == value
+    except (OSError, ImageError):  # Reading it will say why.
+        return False

@@ -1,9 +1,10 @@
 """The gradient boundaries: nothing on nothing, something on an edge, the same in strips."""
 
-import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter
+from skimage.color import rgb2lab
 
-from subobject.boundaries import gradient
+from subobject import filters
 from subobject.boundaries.gradient import Gradient
 from tests.boundaries.conftest import picture
 
@@ -29,20 +30,18 @@ def test_a_step_is_a_certain_boundary_where_it_is():
 
 def test_equals_the_definition_on_the_whole_image():
     image = picture(60, 80)
-    lab = cv2.GaussianBlur(
-        cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (11, 11), 1.5, borderType=cv2.BORDER_REPLICATE
-    )
-    padded = np.pad(lab.astype(np.float64), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    lab = gaussian_filter(rgb2lab(image), (1.5, 1.5, 0), mode="nearest", radius=(5, 5, 0))
+    padded = np.pad(lab, ((1, 1), (1, 1), (0, 0)), mode="edge")
     smooth_y = (3 * padded[:-2] + 10 * padded[1:-1] + 3 * padded[2:]) / 16
     smooth_x = (3 * padded[:, :-2] + 10 * padded[:, 1:-1] + 3 * padded[:, 2:]) / 16
     across = (smooth_y[:, 2:] - smooth_y[:, :-2]) / 2
     down = (smooth_x[2:] - smooth_x[:-2]) / 2
     expected = np.minimum(np.sqrt((across**2 + down**2).sum(2)) / 16, 1)
-    np.testing.assert_allclose(probability(image), expected, atol=1e-5)
+    np.testing.assert_allclose(probability(image), expected, atol=2e-4)
 
 
 def test_strips_do_not_show(monkeypatch):
     image = picture(90, 40)
     whole = probability(image)
-    monkeypatch.setattr(gradient, "_STRIP", 16)
-    np.testing.assert_allclose(probability(image), whole, atol=1e-6)
+    monkeypatch.setattr(filters, "_STRIP", 16)
+    np.testing.assert_array_equal(probability(image), whole)

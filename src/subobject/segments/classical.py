@@ -1,4 +1,4 @@
-"""Segmenters without a network: square patches, SLIC, SEEDS and Felzenszwalb's graph segmentation.
+"""Superpixels of OpenCV: SLIC, SEEDS and Felzenszwalb's graph segmentation, of the extra ``classical``.
 
 All give 4-connected partitions at any image size. Their merge trees come from the colour gradient, so that a budget is met
 exactly whenever the method makes at least as many segments. The superpixel methods do not hit a requested number, so they
@@ -7,22 +7,22 @@ are asked for somewhat more than the budget.
 
 import math
 
-import cv2
 import numpy as np
 
 from subobject.segments.colour import colour_gradient
-from subobject.segments.partition import segmentation_from_labels
+from subobject.segments.partition import checked_budget, segmentation_from_labels
 from subobject.structures import Boundaries, Segmentation
+
+try:
+    import cv2
+    from cv2 import ximgproc
+except ImportError:  # no OpenCV, or one without its contributed modules
+    raise ModuleNotFoundError(
+        'the segmenters slic, seeds and felzenszwalb need OpenCV with its contrib modules: pip install "subobject[classical]"'
+    ) from None
 
 _SURPLUS = 1.25
 _SMALLEST_SIDE = 16
-
-
-def _checked_budget(max_segments: int | None, default: int) -> int:
-    budget = default if max_segments is None else max_segments
-    if budget < 1:
-        raise ValueError(f"max_segments is {budget}: use 1 or more")
-    return budget
 
 
 def _padded(image: np.ndarray) -> np.ndarray:
@@ -34,70 +34,6 @@ def _padded(image: np.ndarray) -> np.ndarray:
 
 def _lab(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.GaussianBlur(image, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), cv2.COLOR_RGB2LAB)
-
-
-def grid_labels(size_hw: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Divide an image into a grid whose cells differ in each side by at most a pixel.
-
-    Args:
-        size_hw: Height and width.
-        rows: At least 1; at most the height is used.
-        columns: At least 1; at most the width is used.
-
-    Returns:
-        ``(H, W)`` int32, numbered row by row.
-    """
-    height, width = size_hw
-    rows, columns = min(rows, height), min(columns, width)
-    row = np.arange(height, dtype=np.int64) * rows // height
-    column = np.arange(width, dtype=np.int64) * columns // width
-    return (row[:, None] * columns + column).astype(np.int32)
-
-
-def tile_labels(size_hw: tuple[int, int], side: int) -> np.ndarray:
-    """Divide an image into squares of ``side`` pixels; the last row and column are smaller. Returns ``(H, W)`` int32."""
-    height, width = size_hw
-    columns = -(-width // side)
-    return (np.arange(height)[:, None] // side * columns + np.arange(width) // side).astype(np.int32)
-
-
-class Patches:
-    """An ``n x n`` grid of patches that covers an image of any size.
-
-    Args:
-        grid: Patches a side, ``n``, where a call gives no budget. A budget ``K`` takes the largest ``n`` with ``n * n <= K``.
-    """
-
-    needs_boundaries = False
-
-    def __init__(self, *, grid: int = 16) -> None:
-        if grid < 1:
-            raise ValueError(f"grid is {grid}: use 1 or more")
-        self.grid = grid
-
-    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
-        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        side = math.isqrt(_checked_budget(max_segments, self.grid**2))
-        return segmentation_from_labels(grid_labels(image.shape[:2], side, side), colour_gradient(image))
-
-
-class Tiles:
-    """Patches of ``p x p`` pixels; those at the right and lower edges are smaller, and a budget merges neighbours.
-
-    Args:
-        side: Pixels a side, ``p``.
-    """
-
-    needs_boundaries = False
-
-    def __init__(self, *, side: int = 32) -> None:
-        if side < 1:
-            raise ValueError(f"side is {side}: use 1 or more pixels")
-        self.side = side
-
-    def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
-        """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        return segmentation_from_labels(tile_labels(image.shape[:2], self.side), colour_gradient(image), max_segments)
 
 
 class SLIC:
@@ -118,10 +54,10 @@ class SLIC:
 
     def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        wanted = _checked_budget(max_segments, self.num_segments) * _SURPLUS
+        wanted = checked_budget(max_segments, self.num_segments) * _SURPLUS
         height, width = image.shape[:2]
         region = max(2, round(math.sqrt(height * width / wanted)))
-        slic = cv2.ximgproc.createSuperpixelSLIC(_lab(_padded(image)), cv2.ximgproc.SLIC, region, self.compactness)
+        slic = ximgproc.createSuperpixelSLIC(_lab(_padded(image)), ximgproc.SLIC, region, self.compactness)
         slic.iterate(self.iterations)
         slic.enforceLabelConnectivity()
         return segmentation_from_labels(slic.getLabels()[:height, :width], colour_gradient(image), max_segments)
@@ -145,14 +81,14 @@ class Seeds:
 
     def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        budget = _checked_budget(max_segments, self.num_segments)
+        budget = checked_budget(max_segments, self.num_segments)
         height, width = image.shape[:2]
         lab = _lab(_padded(image))
         seeds = self._start(lab.shape[1], lab.shape[0], budget)
         seeds.iterate(lab, self.iterations)
         return segmentation_from_labels(seeds.getLabels()[:height, :width], colour_gradient(image), max_segments)
 
-    def _start(self, width: int, height: int, budget: int) -> cv2.ximgproc.SuperpixelSEEDS:
+    def _start(self, width: int, height: int, budget: int) -> ximgproc.SuperpixelSEEDS:
         """Lay out at least ``budget`` blocks if the image is large enough.
 
         OpenCV rounds the number asked for down, often by half. It crashes when its grid would have no row or no column,
@@ -163,7 +99,7 @@ class Seeds:
         most = width * height // 8
         asked = min(asked, most)
         while True:
-            seeds = cv2.ximgproc.createSuperpixelSEEDS(width, height, 3, asked, self.levels, 2, 5, True)
+            seeds = ximgproc.createSuperpixelSEEDS(width, height, 3, asked, self.levels, 2, 5, True)
             if seeds.getNumberOfSuperpixels() >= budget or asked == most:
                 return seeds
             asked = min(most, math.ceil(asked * 1.2))
@@ -187,11 +123,11 @@ class Felzenszwalb:
 
     def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image ``(H, W, 3)`` uint8 RGB; the boundary map is not used."""
-        wanted = _checked_budget(max_segments, self.num_segments)
+        wanted = checked_budget(max_segments, self.num_segments)
         height, width = image.shape[:2]
         lab = _lab(_padded(image))
         smallest = max(2, round(0.1 * height * width / wanted))
-        graph = cv2.ximgproc.segmentation.createGraphSegmentation(self.sigma, 300.0, smallest)
+        graph = ximgproc.segmentation.createGraphSegmentation(self.sigma, 300.0, smallest)
         low, high = math.log(1.0), math.log(1e5)
         best, best_count = np.zeros((height, width), np.int32), 0
         for _ in range(self.trials):

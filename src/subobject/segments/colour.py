@@ -1,10 +1,12 @@
 """Colour gradient of an image: the boundary strength that needs no network."""
 
-import cv2
 import numpy as np
 from numba import njit
 
+from subobject.filters import convolve, gaussian_kernel, in_strips, rgb_to_lab
+
 _SMOOTHING_PX = 1.0
+_RADIUS = 2
 
 
 def colour_gradient(image: np.ndarray) -> np.ndarray:
@@ -16,16 +18,19 @@ def colour_gradient(image: np.ndarray) -> np.ndarray:
     Returns:
         ``(H, W)`` float32 in [0, 1]; 1 stands for a difference of 100, that of black to white.
     """
-    smooth = cv2.GaussianBlur(image, (5, 5), _SMOOTHING_PX, borderType=cv2.BORDER_REPLICATE)
-    return _largest_difference(cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB))
+    return in_strips(_smoothed_difference, image, _RADIUS + 1)
+
+
+def _smoothed_difference(image: np.ndarray) -> np.ndarray:
+    gaussian = gaussian_kernel(_SMOOTHING_PX, _RADIUS)
+    return _largest_difference(rgb_to_lab(convolve(image, gaussian, gaussian)))
 
 
 @njit(cache=True, nogil=True)
 def _squared_distance(lab, ya, xa, yb, xb):
-    # OpenCV stores L * 255 / 100 in 8 bits, but a and b unscaled.
-    lightness = (np.float32(lab[ya, xa, 0]) - np.float32(lab[yb, xb, 0])) * np.float32(100 / 255)
-    green_red = np.float32(lab[ya, xa, 1]) - np.float32(lab[yb, xb, 1])
-    blue_yellow = np.float32(lab[ya, xa, 2]) - np.float32(lab[yb, xb, 2])
+    lightness = lab[ya, xa, 0] - lab[yb, xb, 0]
+    green_red = lab[ya, xa, 1] - lab[yb, xb, 1]
+    blue_yellow = lab[ya, xa, 2] - lab[yb, xb, 2]
     return lightness * lightness + green_red * green_red + blue_yellow * blue_yellow
 
 

@@ -1,4 +1,4 @@
-"""Components, flood and measures against their slow twins."""
+"""The flood against its slow twin, and its promises."""
 
 import hashlib
 import os
@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.segmentation import watershed
 
-from subobject.segments.flood import components, flood, quantise, seeds_at_minima, seeds_below
-from subobject.segments.measure import measure
+from subobject.segments.flood import flood, flood_from_minima, quantise, seeds_below
 
-from .twins import below_twin, borders_twin, components_twin, flood_twin, minima_twin
+from .twins import below_twin, flood_twin, minima_twin, reached_at_twin
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
 FEW_LEVELS = hnp.arrays(np.uint8, SHAPES, elements=st.sampled_from([0, 1, 2, 90, 255]))
@@ -37,20 +36,12 @@ def test_quantise_rounds(probability: np.ndarray) -> None:
 
 
 @given(FEW_LEVELS)
-def test_components_equal_twin(values: np.ndarray) -> None:
-    labels, count = components(values)
-    expected, expected_count = components_twin(values)
+def test_basins_of_minima_equal_twin(levels: np.ndarray) -> None:
+    labels, count = flood_from_minima(levels)
+    minima, expected_count = minima_twin(levels)
     assert count == expected_count
-    assert labels.dtype == np.int32
-    assert np.array_equal(labels, expected)
-
-
-@given(FEW_LEVELS)
-def test_minima_equal_twin(levels: np.ndarray) -> None:
-    labels, count = seeds_at_minima(levels)
-    expected, expected_count = minima_twin(levels)
-    assert count == expected_count
-    assert np.array_equal(labels, expected)
+    assert np.array_equal(labels, flood_twin(levels, minima))
+    assert np.array_equal(labels, flood(levels, minima))
 
 
 @given(MAPS, st.floats(0, 1))
@@ -63,15 +54,38 @@ def test_seeds_below_equal_twin(probability: np.ndarray, threshold: float) -> No
 
 @given(FEW_LEVELS, st.data())
 def test_flood_equals_twin(levels: np.ndarray, data: st.DataObject) -> None:
-    seeds = data.draw(hnp.arrays(np.int32, levels.shape, elements=st.sampled_from([-1, -1, -1, 0, 1, 7])))
+    seeds = data.draw(hnp.arrays(np.int32, levels.shape, elements=st.sampled_from([-1, -1, -1, -1, -1, 0, 1, 7])))
     seeds[data.draw(st.integers(0, levels.shape[0] - 1)), 0] = 3
+    labels = flood(levels, seeds.copy())
+    assert np.array_equal(labels, flood_twin(levels, seeds))
+    assert np.array_equal(labels[seeds >= 0], seeds[seeds >= 0])
+    everywhere = reached_at_twin(levels, seeds, np.zeros_like(seeds))
+    assert np.array_equal(reached_at_twin(levels, seeds, labels), everywhere), "a lower pass leads to another seed"
+
+
+def test_flood_equals_twin_where_plateaus_and_paths_are_long() -> None:
+    levels = quantise(smooth_map(60, 90)) // 12 * 12
+    minima, _ = minima_twin(levels)
+    assert np.array_equal(flood_from_minima(levels)[0], flood_twin(levels, minima))
+    seeds, _ = seeds_below(levels / np.float32(255), levels, 0.2)
     assert np.array_equal(flood(levels, seeds.copy()), flood_twin(levels, seeds))
 
 
-def test_flood_equals_twin_where_queues_are_long() -> None:
-    levels = quantise(smooth_map(60, 90))
-    for seeds in (seeds_at_minima(levels)[0], seeds_below(levels / np.float32(255), levels, 0.2)[0]):
-        assert np.array_equal(flood(levels, seeds.copy()), flood_twin(levels, seeds))
+def test_a_plateau_is_shared_by_distance() -> None:
+    levels = np.array([[0, 9, 9, 9, 9, 9, 9, 1]], np.uint8)
+    assert flood_from_minima(levels)[0].tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+
+
+def test_a_basin_without_seed_joins_across_its_lowest_pass() -> None:
+    levels = np.array([[0, 5, 2, 4, 1, 3, 0]], np.uint8)
+    seeds = np.array([[0, -1, -1, -1, -1, -1, 1]], np.int32)
+    assert flood(levels, seeds).tolist() == [[0, 0, 1, 1, 1, 1, 1]]
+
+
+def test_flood_makes_room_for_a_seed_in_many_pieces() -> None:
+    levels = np.where(np.indices((40, 40)).sum(axis=0) % 2, 200, 100).astype(np.uint8)
+    seeds = np.where(np.arange(1600).reshape(40, 40) % 7 == 0, np.arange(1600).reshape(40, 40) % 30, -1).astype(np.int32)
+    assert np.array_equal(flood(levels, seeds.copy()), flood_twin(levels, seeds))
 
 
 @pytest.mark.parametrize("size_hw", [(256, 256), (200, 331)])
@@ -80,44 +94,9 @@ def test_flood_agrees_with_scikit_image(size_hw: tuple[int, int]) -> None:
     levels = quantise(probability)
     seeds, _ = seeds_below(probability, levels, 0.35)
     expected = watershed(levels, seeds + 1) - 1
-    assert np.mean(flood(levels, seeds) == expected) >= 0.99
-
-
-@given(MAPS, st.data())
-def test_measure_equals_twin(strength: np.ndarray, data: st.DataObject) -> None:
-    image = data.draw(hnp.arrays(np.uint8, (*strength.shape, 3)))
-    labels, count = components(data.draw(hnp.arrays(np.uint8, strength.shape, elements=st.integers(0, 2))))
-    found = measure(labels, count, strength, image)
-    borders = borders_twin(labels, strength)
-    assert [tuple(pair) for pair in found.pairs.tolist()] == list(borders)
-    assert found.lengths.tolist() == [len(values) for values in borders.values()]
-    np.testing.assert_allclose(found.strengths, [np.mean(values) for values in borders.values()], rtol=1e-6)
-    assert found.colours is not None
-    for segment in range(count):
-        y, x = np.nonzero(labels == segment)
-        assert found.areas[segment] == len(y)
-        assert found.boxes[segment].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
-        np.testing.assert_allclose(found.colours[segment], image[y, x].mean(axis=0), rtol=1e-6)
-
-
-def test_measure_without_image_has_no_colours() -> None:
-    assert measure(np.zeros((2, 3), np.int32), 1, np.zeros((2, 3), np.float32)).colours is None
-
-
-def test_measure_refuses_labels_out_of_range() -> None:
-    with pytest.raises(ValueError, match=r"expected values 0 \.\. 0, got 0 \.\. 1"):
-        measure(np.array([[0, 1]], np.int32), 1, np.zeros((1, 2), np.float32))
-
-
-def test_measure_refuses_scattered_labels() -> None:
-    labels = np.random.default_rng(0).integers(0, 12, (40, 40)).astype(np.int32)
-    with pytest.raises(ValueError, match="4-connected"):
-        measure(labels, 12, np.zeros((40, 40), np.float32))
-
-
-def test_measure_refuses_another_size() -> None:
-    with pytest.raises(ValueError, match=r"expected the size \(1, 2\)"):
-        measure(np.zeros((1, 2), np.int32), 1, np.zeros((2, 2), np.float32))
+    labels = flood(levels, seeds.copy())
+    assert np.mean(labels == expected) >= 0.95
+    assert np.array_equal(reached_at_twin(levels, seeds, labels), reached_at_twin(levels, seeds, expected)), "not ties only"
 
 
 def test_flood_refuses_no_seed() -> None:
@@ -125,11 +104,6 @@ def test_flood_refuses_no_seed() -> None:
         flood(np.zeros((2, 2), np.uint8), np.full((2, 2), -1, np.int32))
     with pytest.raises(ValueError, match=r"expected shape \(2, 2\)"):
         flood(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.int32))
-
-
-def test_empty_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one pixel"):
-        components(np.zeros((0, 3), np.uint8))
 
 
 THREADED = """

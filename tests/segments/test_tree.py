@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subobject.segments.flood import components
+from subobject.segments.components import components
 from subobject.segments.measure import measure
 from subobject.segments.tree import build_tree
 
@@ -95,7 +95,7 @@ def test_a_hub_with_many_neighbours_takes_near_linear_time() -> None:
     areas = np.ones(spokes + 1)
     areas[0] = 10 * spokes
     build_tree(2, pairs[:1], np.ones(1), strengths[:1], areas[:2])
-    start = time.perf_counter()
+    start = time.thread_time()
     tree = build_tree(spokes + 1, pairs, np.ones(len(pairs)), strengths, areas)
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5
     assert tree.num_segments == spokes + 1

@@ -1,6 +1,8 @@
 """Slow, readable twins of the compiled functions, and the properties that every segmentation has."""
 
 from collections import deque
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -56,32 +58,83 @@ def below_twin(probability: np.ndarray, levels: np.ndarray, threshold: float) ->
     return keep_components(labels, sorted({int(i) for i in labels[inside]}))
 
 
+def drains_twin(levels: np.ndarray, seeds: np.ndarray) -> dict[tuple[int, int], tuple[int, int]]:
+    """Map each pixel that drains to the neighbour it drains to; those of seeds and of other minima are left out."""
+    shape = levels.shape
+    outside = [pixel for pixel in np.ndindex(*shape) if seeds[pixel] < 0]
+    drains = {}
+    for pixel in outside:
+        lowest = min(neighbours(*pixel, shape), key=lambda other: levels[other], default=pixel)
+        if levels[lowest] < levels[pixel]:
+            drains[pixel] = lowest
+    known = {pixel for pixel in np.ndindex(*shape) if seeds[pixel] >= 0 or pixel in drains}
+    queue: deque[tuple[int, int]] = deque()
+    for pixel in outside:
+        ways = [other for other in neighbours(*pixel, shape) if levels[other] == levels[pixel] and other in known]
+        if pixel not in known and ways:
+            drains[pixel] = ways[0]
+            queue.append(pixel)
+    while queue:
+        pixel = queue.popleft()
+        for other in neighbours(*pixel, shape):
+            if levels[other] == levels[pixel] and seeds[other] < 0 and other not in drains:
+                drains[other] = pixel
+                queue.append(other)
+    return drains
+
+
 def flood_twin(levels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Flood with one queue a level."""
-    labels = seeds.copy()
-    queues: list[deque[tuple[int, int]]] = [deque() for _ in range(256)]
+    """Let each pixel drain to a seed or another minimum, then join the basins of other minima across their lowest passes."""
+    drains = drains_twin(levels, seeds)
+    parts = components_twin(levels)[0] + seeds.max() + 1
+    labels = np.full_like(seeds, -1)
     for pixel in np.ndindex(*levels.shape):
-        if seeds[pixel] >= 0:
-            queues[levels[pixel]].append(pixel)
-    for level in range(256):
-        while queues[level]:
-            pixel = queues[level].popleft()
+        end = pixel
+        while end in drains:
+            end = drains[end]
+        labels[pixel] = seeds[end] if seeds[end] >= 0 else parts[end]
+    passes: dict[frozenset[int], int] = {}
+    for pixel, other in adjacent(labels):
+        pair = frozenset((int(labels[pixel]), int(labels[other])))
+        passes[pair] = min(passes.get(pair, 255), max(levels[pixel], levels[other]))
+    owner = {int(label): int(label) for label in np.unique(labels)}
+    for pair in sorted(passes, key=lambda pair: passes[pair]):
+        kept, gone = sorted(owner[label] for label in pair)
+        if gone > seeds.max():
+            owner = {label: kept if old == gone else old for label, old in owner.items()}
+    return np.vectorize(owner.__getitem__)(labels).astype(np.int32)
+
+
+def adjacent(labels: np.ndarray) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Yield neighbouring pixels of different labels: row by row, those side by side before those one above the other."""
+    height, width = labels.shape
+    for y in range(height):
+        pairs = [((y, x), (y, x + 1)) for x in range(width - 1)]
+        pairs += [((y, x), (y + 1, x)) for x in range(width) if y + 1 < height]
+        yield from ((pixel, other) for pixel, other in pairs if labels[pixel] != labels[other])
+
+
+def reached_at_twin(levels: np.ndarray, seeds: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Find the level at which a flood from the seeds reaches each pixel, if it cannot pass from one label to another."""
+    reached = np.full(levels.shape, 256)
+    heap = [(int(levels[pixel]), pixel) for pixel in np.ndindex(*levels.shape) if seeds[pixel] >= 0]
+    heapify(heap)
+    while heap:
+        level, pixel = heappop(heap)
+        if level < reached[pixel]:
+            reached[pixel] = level
             for other in neighbours(*pixel, levels.shape):
-                if labels[other] < 0:
-                    labels[other] = labels[pixel]
-                    queues[max(level, levels[other])].append(other)
-    return labels
+                if labels[other] == labels[pixel]:
+                    heappush(heap, (max(level, int(levels[other])), other))
+    return reached
 
 
 def borders_twin(labels: np.ndarray, strength: np.ndarray) -> dict[tuple[int, int], list[float]]:
-    """List the strengths between neighbouring pixels of each pair of segments, pairs in raster order, right before below."""
+    """List the strengths between neighbouring pixels of each pair of segments, pairs in the order in which they are met."""
     found: dict[tuple[int, int], list[float]] = {}
-    height, width = labels.shape
-    for y, x in np.ndindex(height, width):
-        for other in ((y, x + 1), (y + 1, x)):
-            if other[0] < height and other[1] < width and labels[other] != labels[y, x]:
-                pair = (int(min(labels[y, x], labels[other])), int(max(labels[y, x], labels[other])))
-                found.setdefault(pair, []).append(float(max(strength[y, x], strength[other])))
+    for pixel, other in adjacent(labels):
+        pair = (int(min(labels[pixel], labels[other])), int(max(labels[pixel], labels[other])))
+        found.setdefault(pair, []).append(float(max(strength[pixel], strength[other])))
     return found
 
 
@@ -108,7 +161,7 @@ def tree_twin(
     def rank(item: tuple[frozenset[int], Border]) -> tuple[float, int]:
         nodes, border = item
         discount = min(1.0, (min(area[node] for node in nodes) / reference) ** exponent)
-        return (floor + (1 - floor) * (border.total / border.length)) * discount, border.index
+        return float(np.float32((floor + (1 - floor) * (border.total / border.length)) * discount)), border.index
 
     parents, keys, highest = list(range(2 * num_segments - 1)), [0.0] * (2 * num_segments - 1), 0.0
     for node in range(num_segments, 2 * num_segments - 1):

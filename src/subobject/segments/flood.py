@@ -1,38 +1,34 @@
-"""Boundary map to basins: components, seeds and bucket-queue watershed, as compiled array functions.
+"""Boundary map to basins: a watershed in which every pixel drains to its lowest neighbour.
 
-Every function is sequential and uses integer order alone to break ties, so the same input gives the same bytes on every run.
-Memory beyond the inputs and the returned label map is two bytes a pixel for the seeds, the queues of the flood, which hold
-its front only. The flood is Meyer's algorithm (*Un algorithme optimal pour la ligne de partage des eaux*,
-1991) on 256 levels.
+Flooding from a queue by priority (Meyer, 1991) gives a pixel to the neighbour that is flooded first, which is its lowest
+neighbour wherever it has a lower one. So no queue is needed: each pixel gets a direction, by comparisons with its neighbours,
+and takes the label of the pixel to which it drains. What a queue decides by its order, ties, is decided by position instead.
+Basins without a seed are then merged across their lowest passes, which is a minimum spanning forest. The two views of the
+watershed are proven to agree in Cousty, Bertrand, Najman and Couprie, *Watershed Cuts: Minimum Spanning Forests and the Drop
+of Water Principle*, TPAMI 2009.
+
+Almost all passes go over the image row by row, so work stays linear in the pixels when the image no longer fits the cache; the
+same input gives the same bytes on every run. Memory beyond the inputs and the label map is one byte a pixel for the directions,
+and eight a run of equal direction while minima are numbered.
 """
 
-import cv2
 import numpy as np
-from numba import njit
+from numba import njit, uintp
 
-LEVELS = 256
+from subobject.segments.components import checked_map, label_components, relabel, root
+from subobject.segments.hashing import empty_table, number_pairs
+from subobject.segments.rows import flag_row, flagged
 
-_OUTSIDE = np.int32(-1)
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-_CHUNK = 64  # a power of two
+# Where a pixel drains: to nowhere, being of a minimum or not known yet; to its own seed; or to a neighbour.
+_NOWHERE = np.uint8(0)
+_SEED = np.uint8(1)
+_UP, _LEFT, _RIGHT, _DOWN = np.uint8(2), np.uint8(3), np.uint8(4), np.uint8(5)
+_FRESH = np.uint8(4)  # is added to directions that must not spread yet
 
 
 def quantise(probability: np.ndarray) -> np.ndarray:
     """Round a boundary map, ``(H, W)`` float32 in [0, 1], to 256 levels; returns ``(H, W)`` uint8."""
     return _quantise(np.ascontiguousarray(probability))
-
-
-def components(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Find the 4-connected components of equal values.
-
-    Args:
-        values: ``(H, W)``, any integer or bool dtype.
-
-    Returns:
-        Component of each pixel, ``(H, W)`` int32, numbered by first pixel in raster order, and their number.
-    """
-    labels = _link(_checked(values))
-    return labels, int(_number(labels))
 
 
 def seeds_below(probability: np.ndarray, levels: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
@@ -51,31 +47,36 @@ def seeds_below(probability: np.ndarray, levels: np.ndarray, threshold: float) -
     inside = probability < threshold
     if not inside.any():
         inside = levels == levels.min()
-    labels = _link(_checked(inside))
-    _drop(inside, labels)
-    return labels, int(_number(labels))
+    seeds = np.full(inside.shape, -1, np.int32)
+    return seeds, label_components(checked_map(inside), True, seeds, 0)
 
 
-def seeds_at_minima(levels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Take the regional minima as seeds: 4-connected plateaus without a lower 4-neighbour.
+def flood_from_minima(levels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Divide an image into the basins of its regional minima, the 4-connected plateaus without a lower 4-neighbour.
+
+    A pixel belongs to the basin of its lowest 4-neighbour if that is lower, and otherwise to that of the nearest pixel of its
+    plateau that has a lower neighbour, by steps within the plateau. Ties go to the neighbour above, then left, right, below.
 
     Args:
         levels: ``(H, W)`` uint8.
 
     Returns:
-        Seed of each pixel, ``(H, W)`` int32, -1 for none, numbered by first pixel in raster order, and their number; at
-        least 1.
+        Basin of each pixel, ``(H, W)`` int32, each 4-connected and numbered by the first pixel of its minimum in raster order,
+        and their number.
     """
-    levels = _checked(levels)
-    eroded = cv2.erode(levels, _CROSS)
-    lowest = np.equal(eroded, levels, out=eroded.view(np.bool_))
-    labels = _link(lowest)
-    _drop_slopes(levels, lowest, labels)
-    return labels, int(_number(labels))
+    levels = checked_map(levels)
+    labels = np.full(levels.shape, -1, np.int32)
+    directions = _drain(levels, labels)
+    count = label_components(directions, _NOWHERE, labels, 0)
+    _follow(directions, labels)
+    return labels, count
 
 
 def flood(levels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Grow seeds over the image, lowest level first, and first in first out within a level.
+    """Grow seeds over an image, so that each pixel is reached across the lowest pass.
+
+    Outside of the seeds, pixels drain as in ``flood_from_minima``. A basin without a seed joins the one behind its lowest pass,
+    lowest passes first. Ties between passes go to the pair of basins that a raster scan meets first.
 
     Args:
         levels: ``(H, W)`` uint8.
@@ -91,16 +92,15 @@ def flood(levels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         raise ValueError(f"seeds: expected shape {levels.shape}, got {seeds.shape}")
     if seeds.max() < 0:
         raise ValueError("seeds: expected at least one pixel with a label of 0 or more")
-    _flood(_checked(levels), seeds)
+    levels = checked_map(levels)
+    num_seeds = int(seeds.max()) + 1
+    directions = _drain(levels, seeds)
+    num_basins = label_components(directions, _NOWHERE, seeds, num_seeds)
+    _follow(directions, seeds)
+    if num_basins > num_seeds:
+        pairs, heights = _lowest_passes(levels, seeds, num_seeds, num_basins)
+        relabel(seeds, _join_basins(pairs, np.argsort(heights, kind="stable"), num_seeds, num_basins))
     return seeds
-
-
-def _checked(values: np.ndarray) -> np.ndarray:
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"expected shape (H, W) with at least one pixel, got {values.shape}")
-    if values.size >= 2**31:
-        raise ValueError(f"the image has {values.size} pixels: fewer than 2**31 are supported")
-    return np.ascontiguousarray(values)
 
 
 @njit(cache=True, nogil=True)
@@ -113,185 +113,243 @@ def _quantise(probability):
     return levels
 
 
-@njit(cache=True, nogil=True)
-def _root(parents, p):
-    while parents[p] != p:
-        parents[p] = parents[parents[p]]
-        p = parents[p]
-    return p
+def _drain(levels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the direction in which each pixel drains, ``(H, W)`` uint8; labelled ones are seeds. ``labels`` is scratch."""
+    directions = np.empty(levels.shape, np.uint8)
+    _descend(levels, labels, directions)
+    _enter_plateaus(levels, directions)
+    _cross_plateaus(directions, labels)
+    return directions
 
 
 @njit(cache=True, nogil=True)
-def _link(values):
-    """First pass of component labelling: each pixel points to an earlier pixel of its component, the first one to itself."""
-    height, width = values.shape
-    labels = np.empty((height, width), np.int32)
-    parents = labels.reshape(-1)
-    p = 0
-    for y in range(height):
-        value, above, pointer = values[y, 0], values[max(y - 1, 0), 0], np.int64(p)
-        if y > 0 and above == value:
-            pointer = np.int64(parents[p - width])
-        parents[p] = pointer
-        p += 1
-        for x in range(1, width):
-            before, before_above = value, above
-            value, above = values[y, x], values[max(y - 1, 0), x]
-            if value == before:
-                # Left and up are already joined where the pixel between them has the same value.
-                if above == value and before_above != value and y > 0:
-                    a, b = _root(parents, p - 1), _root(parents, p - width)
-                    pointer = np.int64(min(a, b))
-                    parents[a] = pointer
-                    parents[b] = pointer
-            elif above == value and y > 0:
-                pointer = np.int64(parents[p - width])
-            else:
-                pointer = np.int64(p)
-            parents[p] = pointer
-            p += 1
-    return labels
+def _frame(row, framed):
+    for x in range(uintp(row.size)):
+        framed[x + uintp(1)] = row[x]
 
 
 @njit(cache=True, nogil=True)
-def _drop(inside, labels):
-    """Unlabel the components outside a mask."""
-    height, width = inside.shape
-    for y in range(height):
-        for x in range(width):
-            if not inside[y, x]:
-                labels[y, x] = _OUTSIDE
-
-
-@njit(cache=True, nogil=True)
-def _drop_slopes(levels, inside, labels):
-    """Unlabel the components of pixels without a lower neighbour that border on a pixel of their level with one."""
+def _descend(levels, labels, directions):
+    """Point each pixel to its lowest neighbour, if that is lower."""
     height, width = levels.shape
-    parents = labels.reshape(-1)
-    p = -1
+    framed = np.full(width + 2, np.uint8(255))
     for y in range(height):
-        for x in range(width):
-            p += 1
-            if not inside[y, x]:
-                parents[p] = _OUTSIDE
-                continue
-            root = parents[p]
-            # What a pixel points to comes before it and already points to the root, or is unlabelled with it.
-            if root != p and root >= 0:
-                root = parents[root]
-                if root >= 0:
-                    root = parents[root]
-            parents[p] = root
-            level = levels[y, x]
-            if root >= 0 and (
-                (x > 0 and levels[y, x - 1] == level and not inside[y, x - 1])
-                or (x + 1 < width and levels[y, x + 1] == level and not inside[y, x + 1])
-                or (y > 0 and levels[y - 1, x] == level and not inside[y - 1, x])
-                or (y + 1 < height and levels[y + 1, x] == level and not inside[y + 1, x])
-            ):
-                parents[root] = _OUTSIDE
-                parents[p] = _OUTSIDE
+        _frame(levels[y], framed)
+        _descend_row(levels[max(y - 1, 0)], framed, levels[min(y + 1, height - 1)], labels[y], directions[y])
 
 
 @njit(cache=True, nogil=True)
-def _number(labels):
-    """Second pass of component labelling: replace pointers by numbers in raster order; -1 stays."""
-    parents = labels.reshape(-1)
+def _descend_row(above, row, below, labels, directions):
+    for x in range(uintp(directions.size)):
+        up, left, here, right, down = above[x], row[x], row[x + uintp(1)], row[x + uintp(2)], below[x]
+        direction, lowest = (_UP if up < here else _NOWHERE), min(up, here)
+        direction, lowest = (_LEFT if left < lowest else direction), min(left, lowest)
+        direction, lowest = (_RIGHT if right < lowest else direction), min(right, lowest)
+        direction = _DOWN if down < lowest else direction
+        directions[x] = _SEED if labels[x] >= 0 else direction
+
+
+@njit(cache=True, nogil=True)
+def _enter_plateaus(levels, directions):
+    """Give a fresh direction to each pixel without one that has a neighbour of its level with one."""
+    height, width = levels.shape
+    framed, framed_directions = np.zeros(width + 2, np.uint8), np.zeros(width + 2, np.uint8)
+    for y in range(height):
+        _frame(levels[y], framed)
+        _frame(directions[y], framed_directions)
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        _enter_row(levels[above], framed, levels[below], directions[above], framed_directions, directions[below], directions[y])
+
+
+@njit(cache=True, nogil=True)
+def _spreads(direction):
+    """Tell whether a direction is known and not fresh."""
+    return np.uint8(direction - _SEED) <= _DOWN - _SEED
+
+
+@njit(cache=True, nogil=True)
+def _enter_row(above, row, below, above_directions, row_directions, below_directions, directions):
+    for x in range(uintp(directions.size)):
+        left, middle, right = x, x + uintp(1), x + uintp(2)
+        here, known = row[middle], row_directions[middle]
+        fresh = _NOWHERE
+        fresh = _FRESH + _DOWN if (below[x] == here) & _spreads(below_directions[x]) else fresh
+        fresh = _FRESH + _RIGHT if (row[right] == here) & _spreads(row_directions[right]) else fresh
+        fresh = _FRESH + _LEFT if (row[left] == here) & _spreads(row_directions[left]) else fresh
+        fresh = _FRESH + _UP if (above[x] == here) & _spreads(above_directions[x]) else fresh
+        directions[x] = known if known != _NOWHERE else fresh
+
+
+@njit(cache=True, nogil=True)
+def _cross_plateaus(directions, labels):
+    """Spread the fresh directions over their plateaus, breadth first.
+
+    A pixel of a plateau touches pixels without direction in its own plateau only. The queue is a list linked through the
+    labels of the pixels in it. A neighbour is always appended, and the end of the list moves if it really is new: a branch
+    would be mispredicted half of the time.
+    """
+    width = directions.shape[1]
+    size = directions.size
+    direction_of = directions.reshape(-1)
+    following = labels.reshape(-1)
+    first, last = _queue_fresh(directions, labels)
+    if last < 0:
+        return
+    p = first
+    while True:
+        direction_of[p] -= _FRESH if direction_of[p] > _DOWN else _NOWHERE
+        x = np.int64(np.uint32(p) % np.uint32(width))
+        for side in range(4):
+            if side == 0:
+                q, back = (p - width if p >= width else p), _DOWN
+            elif side == 1:
+                q, back = p - (x > 0), _RIGHT
+            elif side == 2:
+                q, back = p + (x + 1 < width), _LEFT
+            else:
+                q, back = (p + width if p + width < size else p), _UP
+            new = direction_of[q] == _NOWHERE
+            direction_of[q] = back if new else direction_of[q]
+            following[last] = q
+            last = q if new else last
+        after = np.int64(following[p])
+        following[p] = -1
+        if p == last:
+            break
+        p = after
+
+
+@njit(cache=True, nogil=True)
+def _queue_fresh(directions, labels):
+    """Link the pixels with fresh directions in raster order; return the first and the last, or -1 twice."""
+    height, width = directions.shape
+    following = labels.reshape(-1)
+    flags, words = flag_row(width)
+    found = np.empty(width + 8, np.int32)
+    first, last = np.int64(-1), np.int64(-1)
+    for y in range(height):
+        row = directions[y]
+        for x in range(uintp(width)):
+            flags[x] = row[x] > _DOWN
+        for k in range(flagged(words, found)):
+            p = np.int64(y) * width + found[k]
+            if last < 0:
+                first = p
+            else:
+                following[last] = p
+            last = p
+    return first, last
+
+
+@njit(cache=True, nogil=True)
+def _follow(directions, labels):
+    """Label each pixel like the one to which it drains.
+
+    A sweep down and a sweep up over the rows settle nearly all: few paths turn both up and down.
+    """
+    height, width = labels.shape
+    leftwards, rightwards = np.zeros(_DOWN + 1, np.int32), np.zeros(_DOWN + 1, np.int32)
+    leftwards[_LEFT], rightwards[_RIGHT] = -1, -1
+    for y in range(height):
+        _copy_labels(labels[max(y - 1, 0)], directions[y], _UP, labels[y])
+        _spread_labels(directions[y], leftwards, rightwards, labels[y])
+    for y in range(height - 1, -1, -1):
+        _copy_labels(labels[min(y + 1, height - 1)], directions[y], _DOWN, labels[y])
+        _spread_labels(directions[y], leftwards, rightwards, labels[y])
+
+    step = np.zeros(_DOWN + 1, np.int64)
+    step[_UP], step[_LEFT], step[_RIGHT], step[_DOWN] = -width, -1, 1, width
+    direction_of = directions.reshape(-1)
+    label_of = labels.reshape(-1)
+    flags, words = flag_row(width)
+    found = np.empty(width + 8, np.int32)
+    for y in range(height):
+        row = labels[y]
+        for x in range(uintp(width)):
+            flags[x] = row[x] < 0
+        for k in range(flagged(words, found)):
+            start = np.int64(y) * width + found[k]
+            end = start
+            while label_of[end] < 0:
+                end += step[direction_of[end]]
+            while label_of[start] < 0:
+                label_of[start] = label_of[end]
+                start += step[direction_of[start]]
+
+
+@njit(cache=True, nogil=True)
+def _copy_labels(other, directions, wanted, labels):
+    for x in range(uintp(labels.size)):
+        there, here = other[x], labels[x]
+        labels[x] = there if directions[x] == wanted else here
+
+
+@njit(cache=True, nogil=True)
+def _spread_labels(directions, leftwards, rightwards, labels):
+    """Carry labels along a row, from its left end to pixels that drain left and from its right end to those that drain right.
+
+    ``leftwards`` and ``rightwards`` hold a mask of all bits for their direction and 0 for others: selecting by bits keeps the
+    compiler from making branches, and two walks at once hide each other's latency.
+    """
+    x, z = uintp(0), uintp(labels.size - 1)
+    from_left, from_right = np.int32(-1), np.int32(-1)
+    for _ in range(labels.size):
+        mask = leftwards[directions[x]]
+        from_left = (from_left & mask) | (labels[x] & ~mask)
+        labels[x] = from_left
+        mask = rightwards[directions[z]]
+        from_right = (from_right & mask) | (labels[z] & ~mask)
+        labels[z] = from_right
+        x += uintp(1)
+        z -= uintp(1)
+
+
+def _lowest_passes(levels: np.ndarray, labels: np.ndarray, num_seeds: int, num_basins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return neighbouring basins, of which at most one is a seed's, ``(E, 2)`` int32, and the level of their lowest pass."""
+    room = 3 * num_basins  # 4-connected basins form a planar graph; only seeds in several pieces can have more borders
+    while True:
+        pairs, heights = np.empty((room, 2), np.int32), np.empty(room, np.uint8)
+        count = _find_passes(levels, labels, num_seeds, pairs, heights)
+        if count >= 0:
+            return pairs[:count], heights[:count]
+        room *= 2
+
+
+@njit(cache=True, nogil=True)
+def _find_passes(levels, labels, num_seeds, pairs, heights):
+    """Fill pairs and heights; return their number, or -1 if there is not enough room."""
+    height, width = labels.shape
+    heights[:] = 255
+    table = empty_table(len(pairs))
     count = 0
-    for p in range(parents.size):
-        target = parents[p]
-        if target == p:
-            # Numbers are kept apart from pointers as -2, -3, ... until the end.
-            parents[p] = -2 - count
-            count += 1
-        elif target >= 0:
-            parents[p] = parents[target]
-    for p in range(parents.size):
-        parents[p] = -2 - parents[p]
+    flags, words = flag_row(width)
+    found, borders = np.empty(width + 8, np.int32), np.empty(width, np.int32)
+    for y in range(height):
+        for down in range(min(2, height - y)):
+            # Neighbours side by side, then those one above the other.
+            here, there = labels[y, : width - 1 + down], labels[y + down, 1 - down :]
+            here_levels, there_levels = levels[y], levels[y + down, 1 - down :]
+            flags[width - 1] = 0
+            for x in range(uintp(here.size)):
+                flags[x] = (here[x] != there[x]) & (max(here[x], there[x]) >= num_seeds)
+            places = found[: flagged(words, found)]
+            count = number_pairs(here, there, places, table, pairs, count, borders)
+            if count < 0:
+                return count
+            for k in range(places.size):
+                x, border = places[k], borders[k]
+                heights[border] = min(heights[border], max(here_levels[x], there_levels[x]))
     return count
 
 
 @njit(cache=True, nogil=True)
-def _flood(levels, labels):
-    """Flood in place.
-
-    A pixel without a label holds ``-1 - level`` meanwhile, so that the walk touches one array. Each level has a queue made of
-    chunks of ``_CHUNK`` entries, the last of which leads to the next chunk; chunks that have been read are used again, so the
-    queues stay as small as the front. Appending is written out in both places, because calls that pass arrays in the inner
-    loop count references and triple the time.
-    """
-    height, width = levels.shape
-    level_of = levels.reshape(-1)
-    label_of = labels.reshape(-1)
-    size = label_of.size
-    last = _CHUNK - 1
-    # Reserved, but touched only as far as the queues grow.
-    queue = np.empty((size // last + 2 * LEVELS + 2) * _CHUNK, np.int32)
-    tail = np.arange(LEVELS) * _CHUNK
-    unused, top = np.int64(-1), np.int64(LEVELS * _CHUNK)
-    p = np.int64(0)
-    for y in range(height):
-        for x in range(width):
-            if label_of[p] < 0:
-                label_of[p] = np.int32(-1) - np.int32(level_of[p])
-            elif (
-                label_of[p - (x > 0)]
-                | label_of[p + (x + 1 < width)]
-                | label_of[p - width * (y > 0)]
-                | label_of[p + width * (y + 1 < height)]
-            ) < 0:  # the sign of an or: some neighbour has no label
-                own = np.int64(level_of[p])
-                end = tail[own]
-                if end & last == last:
-                    queue[end] = top
-                    end = top
-                    top += _CHUNK
-                queue[end] = p
-                tail[own] = end + 1
-            p += 1
-    for level in range(LEVELS):
-        at = np.int64(level * _CHUNK)
-        while at != tail[level]:
-            if at & last == last:
-                following = np.int64(queue[at])
-                queue[at] = unused
-                unused = np.int64(at - last)
-                at = following
-                continue
-            p = np.int64(queue[at])
-            at += 1
-            label = label_of[p]
-            column = np.int64(np.uint32(p) % np.uint32(width))
-            for direction in range(4):
-                if direction == 0:
-                    if p < width:
-                        continue
-                    q = p - width
-                elif direction == 1:
-                    if column == 0:
-                        continue
-                    q = p - 1
-                elif direction == 2:
-                    if column + 1 == width:
-                        continue
-                    q = p + 1
-                else:
-                    if p + width >= size:
-                        continue
-                    q = p + width
-                held = label_of[q]
-                if held < 0:
-                    label_of[q] = label
-                    reached = max(level, -1 - held)
-                    end = tail[reached]
-                    if end & last == last:
-                        if unused >= 0:
-                            fresh = unused
-                            unused = np.int64(queue[fresh + last])
-                        else:
-                            fresh = top
-                            top += _CHUNK
-                        queue[end] = fresh
-                        end = fresh
-                    queue[end] = q
-                    tail[reached] = end + 1
+def _join_basins(pairs, order, num_seeds, num_basins):
+    """Join basins across passes in the given order (Kruskal), never two seeds; return the seed of each, ``(N,)`` int32."""
+    parents = np.arange(num_basins).astype(np.int32)
+    for k in order:
+        a, b = root(parents, pairs[k, 0]), root(parents, pairs[k, 1])
+        if max(a, b) >= num_seeds:
+            parents[max(a, b)] = min(a, b)
+    for basin in range(num_basins):
+        parents[basin] = root(parents, basin)
+    return parents

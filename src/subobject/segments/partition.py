@@ -1,9 +1,8 @@
 """From a label map to a ``Segmentation``: measure it and build its merge tree."""
 
 import numpy as np
-from numba import njit
 
-from subobject.segments.flood import components
+from subobject.segments.components import components, relabel
 from subobject.segments.measure import measure
 from subobject.segments.tree import build_tree
 from subobject.structures import Segmentation
@@ -39,7 +38,7 @@ def segmentation_from_partition(
     boxes = np.tile(np.array([*labels.shape[::-1], 0, 0], np.int32), (count, 1))
     np.minimum.at(boxes[:, :2], assignment, found.boxes[:, :2])
     np.maximum.at(boxes[:, 2:], assignment, found.boxes[:, 2:])
-    _relabel(labels, assignment)
+    relabel(labels, assignment)
     return Segmentation(labels, boxes, areas, tree)
 
 
@@ -49,9 +48,9 @@ def segmentation_from_labels(labels: np.ndarray, strength: np.ndarray, max_segme
     return segmentation_from_partition(partition, count, strength, max_segments)
 
 
-@njit(cache=True, nogil=True)
-def _relabel(labels, assignment):
-    height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            labels[y, x] = assignment[labels[y, x]]
+def checked_budget(max_segments: int | None, default: int) -> int:
+    """Return the budget of a call, or the default where it has none; a ``ValueError`` below 1."""
+    budget = default if max_segments is None else max_segments
+    if budget < 1:
+        raise ValueError(f"max_segments is {budget}: use 1 or more")
+    return budget

@@ -6,18 +6,22 @@ The order is a greedy agglomeration over the region adjacency graph. The key of 
 
 so a sliver merges early even across a strong border, and where the boundary map is silent regions grow evenly. When two
 regions merge, borders with a common neighbour join: the strength becomes the mean weighted with length. Keys are made
-monotone by a running maximum, hence all cuts are nested. Work is ``O(E log^2 E)`` for ``E`` borders.
+monotone by a running maximum, hence all cuts are nested. They are rounded to float32 before they are compared. Work is
+``O(E log^2 E)`` for ``E`` borders.
 """
 
 import numpy as np
 from numba import njit
 
-from subobject.segments.hashing import find, pair_key, remove
+from subobject.segments.hashing import empty_table, find, pair_key, remove
 from subobject.structures import MergeTree
 
 REFERENCE_FRACTION = 0.03
 EXPONENT = 0.75
 FLOOR = 0.01
+
+_GUARD = np.int64(2**63 - 1)
+_BORDER = np.int64(2**32 - 1)
 
 
 def build_tree(
@@ -68,50 +72,41 @@ def build_tree(
     )
     if num_segments > 1 and parents[-2] < 0:
         raise ValueError("pairs: expected every region to be reachable from every other one")
-    return MergeTree(parents, np.minimum(keys, 1).astype(np.float32))
+    return MergeTree(parents, np.minimum(keys, np.float32(1)))
 
 
 @njit(cache=True, nogil=True)
-def _key(total, length, area_a, area_b, reference, exponent, floor):
-    discount = min(1.0, (min(area_a, area_b) / reference) ** exponent)
-    return (floor + (1.0 - floor) * (total / length)) * discount
+def _entry(floor, mean, discount, border):
+    """Pack the key of a border, rounded to float32, and its number into an integer of the same order."""
+    key = np.float32((floor + (1.0 - floor) * mean) * discount)
+    return (np.int64(key.view(np.int32)) << 32) | border  # the bits of floats that are not negative ascend with them
 
 
 @njit(cache=True, nogil=True)
-def _push(heap_keys, heap_borders, size, key, border):
+def _push(heap, size, entry):
     at = size
     while at > 0:
         above = (at - 1) >> 1
-        if heap_keys[above] < key or (heap_keys[above] == key and heap_borders[above] <= border):
+        if heap[above] <= entry:
             break
-        heap_keys[at] = heap_keys[above]
-        heap_borders[at] = heap_borders[above]
+        heap[at] = heap[above]
         at = above
-    heap_keys[at] = key
-    heap_borders[at] = border
+    heap[at] = entry
 
 
 @njit(cache=True, nogil=True)
-def _sink(heap_keys, heap_borders, size, key, border):
-    """Place an entry from the top of a heap of ``size`` entries downwards, replacing the top."""
-    at = 0
-    while True:
-        below = 2 * at + 1
-        if below >= size:
+def _replace_top(heap, size, entry):
+    """Put an entry in the place of the smallest one and let it sink; ``heap[size]`` is taken for a guard."""
+    heap[size] = _GUARD
+    at, below = 0, 1
+    while below < size:
+        below += heap[below + 1] < heap[below]  # no branch: which child is smaller cannot be predicted
+        if entry <= heap[below]:
             break
-        right = below + 1
-        if right < size and (
-            heap_keys[right] < heap_keys[below]
-            or (heap_keys[right] == heap_keys[below] and heap_borders[right] < heap_borders[below])
-        ):
-            below = right
-        if key < heap_keys[below] or (key == heap_keys[below] and border <= heap_borders[below]):
-            break
-        heap_keys[at] = heap_keys[below]
-        heap_borders[at] = heap_borders[below]
+        heap[at] = heap[below]
         at = below
-    heap_keys[at] = key
-    heap_borders[at] = border
+        below = 2 * at + 1
+    heap[at] = entry
 
 
 @njit(cache=True, nogil=True)
@@ -127,63 +122,60 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
     length = lengths.copy()
     total = strengths * lengths
     area = areas.copy()
+    discount = np.minimum(1.0, (areas / reference) ** exponent)
     alive = np.ones(borders, np.bool_)
     nodes = 2 * num_segments - 1
     parents = np.full(nodes, np.int32(-1), np.int32)
     parents[nodes - 1] = nodes - 1
-    keys = np.zeros(nodes, np.float64)
+    keys = np.zeros(nodes, np.float32)
     node_of = np.arange(num_segments).astype(np.int32)
 
     following = np.full(2 * borders, np.int32(-1), np.int32)
     first = np.full(num_segments, np.int32(-1), np.int32)
     degree = np.zeros(num_segments, np.int64)
-    capacity = 16
-    while capacity < 2 * borders:
-        capacity *= 2
-    table_keys = np.empty(capacity, np.int64)
-    table = np.full(capacity, np.int32(-1), np.int32)
-    heap_keys = np.empty(2 * borders + 1, np.float64)
-    heap_borders = np.empty(2 * borders + 1, np.int32)
+    table = empty_table(borders)
+    heap = np.empty(2 * borders + 2, np.int64)
     size = 0
     for e in range(borders):
+        a, b = ends[e, 0], ends[e, 1]
         for side in range(2):
             following[2 * e + side] = first[ends[e, side]]
             first[ends[e, side]] = 2 * e + side
             degree[ends[e, side]] += 1
-        pair = pair_key(ends[e, 0], ends[e, 1], num_segments)
-        at = find(table_keys, table, pair)
-        table_keys[at] = pair
-        table[at] = e
-        key = _key(total[e], length[e], area[ends[e, 0]], area[ends[e, 1]], reference, exponent, floor)
-        _push(heap_keys, heap_borders, size, key, e)
+        pair = pair_key(a, b)
+        at = find(table, pair)
+        table[at, 0], table[at, 1] = pair, e
+        _push(heap, size, _entry(floor, total[e] / length[e], min(discount[a], discount[b]), e))
         size += 1
 
     merged = 0
-    highest = 0.0
+    highest = np.float32(0)
     while size > 0 and merged < num_segments - 1:
-        popped, e = heap_keys[0], heap_borders[0]
+        popped = heap[0]
+        e = popped & _BORDER
+        a, b = ends[e, 0], ends[e, 1]
         if alive[e]:
-            key = _key(total[e], length[e], area[ends[e, 0]], area[ends[e, 1]], reference, exponent, floor)
-            if key > popped:
-                _sink(heap_keys, heap_borders, size, key, e)
+            entry = _entry(floor, total[e] / length[e], min(discount[a], discount[b]), e)
+            if entry > popped:
+                _replace_top(heap, size, entry)
                 continue
         size -= 1
-        _sink(heap_keys, heap_borders, size, heap_keys[size], heap_borders[size])
+        _replace_top(heap, size, heap[size])
         if not alive[e]:
             continue
 
-        a, b = ends[e, 0], ends[e, 1]
         if degree[a] < degree[b]:
             a, b = b, a
         alive[e] = False
-        remove(table_keys, table, pair_key(a, b, num_segments))
-        highest = max(highest, popped)
+        remove(table, pair_key(a, b))
+        highest = max(highest, np.int32(popped >> 32).view(np.float32))
         node = num_segments + merged
         keys[node] = highest
         parents[node_of[a]] = node
         parents[node_of[b]] = node
         node_of[a] = node
         area[a] += area[b]
+        discount[a] = min(1.0, (area[a] / reference) ** exponent)
         merged += 1
 
         half = first[b]
@@ -192,24 +184,23 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
             f = half >> 1
             if alive[f]:
                 c = ends[f, 1 - (half & 1)]
-                remove(table_keys, table, pair_key(b, c, num_segments))
+                remove(table, pair_key(b, c))
                 ends[f, half & 1] = a
-                pair = pair_key(a, c, num_segments)
-                at = find(table_keys, table, pair)
+                pair = pair_key(a, c)
+                at = find(table, pair)
                 kept = f
-                if table[at] >= 0:
-                    other = table[at]
+                if table[at, 1] >= 0:
+                    other = np.int32(table[at, 1])
                     kept, gone = min(f, other), max(f, other)
                     before = total[kept] / length[kept]
                     length[kept] += length[gone]
                     total[kept] += total[gone]
                     alive[gone] = False
-                    if total[kept] / length[kept] < before:
-                        key = _key(total[kept], length[kept], area[a], area[c], reference, exponent, floor)
-                        _push(heap_keys, heap_borders, size, key, kept)
+                    mean = total[kept] / length[kept]
+                    if mean < before:
+                        _push(heap, size, _entry(floor, mean, min(discount[a], discount[c]), kept))
                         size += 1
-                table_keys[at] = pair
-                table[at] = kept
+                table[at, 0], table[at, 1] = pair, kept
                 if kept == f:
                     following[half] = first[a]
                     first[a] = half

@@ -3,7 +3,7 @@
 import numpy as np
 
 from subobject.segments.colour import colour_gradient
-from subobject.segments.flood import flood, quantise, seeds_at_minima, seeds_below
+from subobject.segments.flood import flood, flood_from_minima, quantise, seeds_below
 from subobject.segments.partition import segmentation_from_partition
 from subobject.segments.tree import EXPONENT, FLOOR, REFERENCE_FRACTION
 from subobject.structures import Boundaries, Segmentation
@@ -74,7 +74,6 @@ class Watershed:
         """Flood; a function of its own, so that the levels are freed before the tree is built."""
         levels = quantise(strength)
         if self.seed_threshold is None:
-            seeds, count = seeds_at_minima(levels)
-        else:
-            seeds, count = seeds_below(probability, levels, self.seed_threshold)
+            return flood_from_minima(levels)
+        seeds, count = seeds_below(probability, levels, self.seed_threshold)
         return flood(levels, seeds), count

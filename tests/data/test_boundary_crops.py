@@ -1,11 +1,11 @@
-"""Targets and training crops of boundary networks."""
+"""Training crops of boundary networks."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from subobject.data.boundary_crops import BoundaryCrops, CropOptions
-from subobject.data.boundary_targets import annotator_fraction, label_changes
+from subobject.data.boundary_targets import TargetOptions, label_changes
 from subobject.data.bsds500 import BsdsImage
 
 
@@ -21,22 +21,6 @@ def image(tmp_path) -> BsdsImage:
     for name, array in (("a.png", pixels), ("0.png", first), ("1.png", second)):
         Image.fromarray(array).save(tmp_path / name)
     return BsdsImage("a", tmp_path / "a.png", (tmp_path / "0.png", tmp_path / "1.png"), ())
-
-
-def test_fraction_counts_the_annotators_of_each_pixel(image):
-    fraction = annotator_fraction(image.labels())
-    assert np.all(fraction[:, 39] == 1)
-    assert np.all(fraction[29, 41:] == 0.5)
-    assert fraction.sum() == 60 + 40 * 0.5
-
-
-def test_label_changes_equal_a_slow_twin():
-    labels = np.random.default_rng(0).integers(0, 3, (7, 9))
-    for y in range(7):
-        for x in range(9):
-            right = x + 1 < 9 and labels[y, x] != labels[y, x + 1]
-            below = y + 1 < 7 and labels[y, x] != labels[y + 1, x]
-            assert label_changes(labels)[y, x] == (right or below)
 
 
 def test_crops_are_the_same_for_the_same_seed_and_differ_between_items(image):
@@ -55,7 +39,7 @@ def test_boundaries_follow_the_picture_through_every_warp(image):
     for item in (crops[i] for i in range(40)):
         bright = item["pixels"].mean(axis=2) > 127
         edge = label_changes(bright.astype(np.uint8))
-        target = item["target"] == 1
+        target = item["target"][0] == 1
         if target.sum() > 20:
             seen += 1
             near = np.zeros_like(edge)
@@ -64,3 +48,43 @@ def test_boundaries_follow_the_picture_through_every_warp(image):
                     near |= np.roll(edge, (dy, dx), axis=(0, 1))
             assert near[target].mean() > 0.95
     assert seen > 20
+
+
+def test_the_whole_view_squeezes_and_flips(image):
+    plain = CropOptions(size=40, view="whole", flip=0, grey=0, blur=0, jitter=0)
+    (item,) = (BoundaryCrops([image], 1, plain, 0)[i] for i in range(1))
+    assert item["pixels"].shape == (40, 40, 3)
+    assert np.all(item["pixels"][:, :20] == 0)
+    assert np.all(item["pixels"][:, 20:] == 255)
+    assert np.flatnonzero(item["target"][0, 0]).tolist() == [19]
+    flipped = CropOptions(size=40, view="whole", flip=1, grey=0, blur=0, jitter=0)
+    assert np.all(BoundaryCrops([image], 1, flipped, 0)[0]["pixels"][:, :20] == 255)
+
+
+def test_targets_are_chosen(image):
+    each = BoundaryCrops([image], 1, CropOptions(size=32), 0, TargetOptions(annotators="each"))[0]["target"]
+    assert each.shape == (2, 32, 32)
+    assert set(np.unique(each)) <= {0, 1}
+    wide = BoundaryCrops([image], 1, CropOptions(size=80), 0, TargetOptions(kind="band"))[0]["target"]
+    thin = BoundaryCrops([image], 1, CropOptions(size=80), 0)[0]["target"]
+    assert np.all(wide[thin > 0] > 0)
+    assert wide.sum() > 2 * thin.sum()
+
+
+def test_images_are_kept_only_while_there_is_room(image, monkeypatch):
+    reads = []
+    original = BsdsImage.image
+    monkeypatch.setattr(BsdsImage, "image", lambda self: reads.append(1) or original(self))
+    for memory, expected in ((1, 1), (0, 3)):
+        reads.clear()
+        crops = BoundaryCrops([image], 3, CropOptions(size=16, memory=memory), 0)
+        for i in range(3):
+            crops[i]
+        assert len(reads) == expected
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ValueError, match="unknown view 'hole': did you mean 'whole'"):
+        CropOptions(view="hole")
+    with pytest.raises(ValueError, match="use 8 or more pixels"):
+        CropOptions(size=4)

@@ -4,14 +4,20 @@ Label maps are warped (nearest neighbour) before boundaries are taken from them,
 every scale and angle.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from subobject.data.boundary_targets import annotator_fraction
-from subobject.data.bsds500 import BsdsImage
+from subobject.data import AnnotatedImage
+from subobject.data.boundary_targets import TargetOptions
+from subobject.geometry import resize_labels
+from subobject.images import resize
+from subobject.registry import lookup
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,69 +26,156 @@ class CropOptions:
 
     Attributes:
         size: Side of the square crop in pixels.
+        view: ``random``: a random rotation, scale, flip and place. ``whole``: the whole image squeezed into the square, as
+            SegFormer's processor does.
         scale: Smallest and largest magnification; drawn uniformly in its logarithm.
+        flip: Probability of a flip from left to right.
         grey: Probability of dropping the colour.
         blur: Probability of a Gaussian blur (the paper uses 0.25).
         jitter: Largest relative change of contrast and of each channel's brightness.
+        memory: Decoded images to keep, in megabytes; the others are read again.
     """
 
     size: int = 288
+    view: str = "random"
     scale: tuple[float, float] = (0.7, 1.5)
+    flip: float = 0.5
     grey: float = 0.2
     blur: float = 0.25
     jitter: float = 0.25
+    memory: int = 2000
+
+    def __post_init__(self) -> None:
+        lookup(dict.fromkeys(("random", "whole")), self.view, "view")
+        if self.size < 8 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"size is {self.size} and scale {self.scale}: use 8 or more pixels, and 0 < low <= high")
 
 
 class BoundaryCrops:
     """Map-style data set of random crops; item ``i`` is the same on every run with the same seed.
 
+    Images are read when they are first needed, and kept while there is room. One that cannot be read is reported, and the next
+    takes its place.
+
     Args:
-        images: Annotated images, read once into memory.
+        images: Annotated images.
         length: Number of crops to offer; images are taken in turn.
         options: How crops are drawn.
         seed: Seed of all randomness.
+        target: How annotations become targets.
     """
 
-    def __init__(self, images: Sequence[BsdsImage], length: int, options: CropOptions, seed: int):
-        self.pixels = [image.image() for image in images]
-        self.labels = [image.labels().astype(np.uint8) for image in images]
+    def __init__(
+        self, images: Sequence[AnnotatedImage], length: int, options: CropOptions, seed: int, target: TargetOptions | None = None
+    ):
+        self.images = images
         self.length = length
         self.options = options
         self.seed = seed
+        self.target = target or TargetOptions()
+        self._kept: dict[int, Decoded] = {}
+        self._room = options.memory * 1_000_000
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Return ``pixels`` ``(S, S, 3)`` uint8 and ``target`` ``(S, S)`` float32, the share of annotators."""
+        """Return one crop; see ``draw_crop``."""
         if not 0 <= index < self.length:
             raise IndexError(f"crop {index} of {self.length}")
-        rng = np.random.default_rng((self.seed, index))
-        which = index % len(self.pixels)
-        pixels, labels = self.pixels[which], self.labels[which]
-        size = self.options.size
-        matrix = _random_affine(rng, pixels.shape[:2], size, self.options.scale)
-        warped = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        warped_labels = np.stack(
-            [
-                cv2.warpAffine(one, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
-                for one in labels
-            ]
-        )
-        return {"pixels": _recolour(rng, warped, self.options), "target": annotator_fraction(warped_labels)}
+        pixels, annotations = self._readable(index % len(self.images))
+        return draw_crop(pixels, annotations, np.random.default_rng((self.seed, index)), self.options, self.target)
+
+    def _readable(self, which: int) -> "Decoded":
+        for step in range(len(self.images)):
+            try:
+                return self._decoded((which + step) % len(self.images))
+            except ValueError as error:
+                logger.warning("%s: the next image takes its place", error)
+        raise ValueError(f"none of the {len(self.images)} images can be read")
+
+    def _decoded(self, which: int) -> "Decoded":
+        if which in self._kept:
+            return self._kept[which]
+        decoded = decode(self.images[which])
+        size = decoded[0].nbytes + sum(stack.nbytes for stack in decoded[1])
+        if size <= self._room:
+            self._room -= size
+            self._kept[which] = decoded
+        return decoded
 
 
-def _random_affine(rng: np.random.Generator, size_hw: tuple[int, int], crop: int, scales: tuple[float, float]) -> np.ndarray:
+Decoded = tuple[np.ndarray, list[np.ndarray]]
+
+
+def decode(image: AnnotatedImage) -> Decoded:
+    """Read an image: pixels ``(H, W, 3)`` uint8, and one stack ``(L, H, W)`` int16 an annotator, -1 for no segment.
+
+    Raises:
+        ValueError: If a file cannot be read, or the sizes differ.
+    """
+    pixels, annotations = image.image(), [_narrow(stack) for stack in image.layers()]
+    for stack in annotations:
+        if stack.shape[1:] != pixels.shape[:2]:
+            raise ValueError(f"image {image.id} has size {pixels.shape[:2]}, but its annotation {stack.shape[1:]}")
+    return pixels, annotations
+
+
+def draw_crop(
+    pixels: np.ndarray, annotations: list[np.ndarray], rng: np.random.Generator, options: CropOptions, target: TargetOptions
+) -> dict[str, np.ndarray]:
+    """Draw one crop of a decoded image.
+
+    Returns:
+        ``pixels`` ``(S, S, 3)`` uint8 and ``target`` ``(1, S, S)``, or ``(A, S, S)`` for single annotators, float32 in [0, 1].
+    """
+    view = _random_view if options.view == "random" else _whole_view
+    warped, stacks = view(pixels, annotations, rng, options)
+    return {"pixels": _recolour(rng, warped, options), "target": target.draw(stacks)}
+
+
+def _random_view(
+    pixels: np.ndarray, annotations: list[np.ndarray], rng: np.random.Generator, options: CropOptions
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    square = (options.size, options.size)
+    matrix = _random_affine(rng, pixels.shape[:2], options)
+    border = cv2.BORDER_REFLECT_101
+    stacks = [
+        np.stack([cv2.warpAffine(layer, matrix, square, flags=cv2.INTER_NEAREST, borderMode=border) for layer in stack])
+        for stack in annotations
+    ]
+    return cv2.warpAffine(pixels, matrix, square, flags=cv2.INTER_LINEAR, borderMode=border), stacks
+
+
+def _whole_view(
+    pixels: np.ndarray, annotations: list[np.ndarray], rng: np.random.Generator, options: CropOptions
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    square = (options.size, options.size)
+    squeezed = resize(pixels, square)
+    stacks = [np.stack([resize_labels(layer, square) for layer in stack]) for stack in annotations]
+    if rng.random() < options.flip:
+        return squeezed[:, ::-1], [stack[:, :, ::-1] for stack in stacks]
+    return squeezed, stacks
+
+
+def _random_affine(rng: np.random.Generator, size_hw: tuple[int, int], options: CropOptions) -> np.ndarray:
     """Return the 2 x 3 matrix from image pixels to crop pixels; the crop's centre lies inside the image."""
     height, width = size_hw
-    scale = float(np.exp(rng.uniform(np.log(scales[0]), np.log(scales[1]))))
+    low, high = options.scale
+    scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     angle = rng.uniform(0, 2 * np.pi)
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    if rng.random() < 0.5:
+    if rng.random() < options.flip:
         linear[:, 0] *= -1
-    reach = min(crop / (2 * scale), 0.5 * min(height, width))
+    reach = min(options.size / (2 * scale), 0.5 * min(height, width))
     centre = np.array([_between(rng, reach, width - reach), _between(rng, reach, height - reach)])
-    return np.column_stack([linear, np.full(2, crop / 2) - linear @ centre])
+    return np.column_stack([linear, np.full(2, options.size / 2) - linear @ centre])
+
+
+def _narrow(stack: np.ndarray) -> np.ndarray:
+    if stack.max() > np.iinfo(np.int16).max:
+        stack = np.where(stack < 0, -1, np.unique(stack, return_inverse=True)[1].reshape(stack.shape))
+    return stack.astype(np.int16)
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from subobject.data.files import read_labels, read_rgb
 
 SPLITS = ("train", "val", "test")
 
@@ -24,16 +25,19 @@ class BsdsImage:
 
     def image(self) -> np.ndarray:
         """Return the photograph, ``(H, W, 3)`` uint8 RGB."""
-        with Image.open(self.image_path) as image:
-            return np.asarray(image.convert("RGB"))
+        return read_rgb(self.image_path)
 
     def labels(self) -> np.ndarray:
         """Return the segment of each pixel for every annotator, ``(A, H, W)`` int32, values from 0."""
-        return np.stack([_read_array(path).astype(np.int32) - 1 for path in self.label_paths])
+        return np.stack([read_labels(path) - 1 for path in self.label_paths])
+
+    def layers(self) -> list[np.ndarray]:
+        """Return the label map of every annotator as a stack of one, ``(1, H, W)`` int32 each."""
+        return list(self.labels()[:, None])
 
     def boundaries(self) -> np.ndarray:
         """Return the thinned boundary map of every annotator, ``(A, H, W)`` bool."""
-        return np.stack([_read_array(path) > 0 for path in self.boundary_paths])
+        return np.stack([read_labels(path) > 0 for path in self.boundary_paths])
 
 
 def read_split(folder: str | Path, split: str) -> list[BsdsImage]:
@@ -68,8 +72,3 @@ def _annotators(folder: Path, image_id: str) -> tuple[Path, ...]:
     if not paths:
         raise ValueError(f"{folder} holds no annotation of image {image_id}: expected {image_id}_0.png and so on")
     return tuple(paths)
-
-
-def _read_array(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)

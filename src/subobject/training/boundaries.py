@@ -1,5 +1,6 @@
-"""Training of boundary networks on human annotations (``subobject train boundaries``)."""
+"""Training of boundary networks on annotated images (``subobject train boundaries``)."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,72 +9,149 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Trainer
+from transformers import TrainingArguments
 
-from subobject.boundaries.network import BoundaryNet, BoundaryNetConfig
+from subobject.data import ImageStream, read_images
 from subobject.data.boundary_crops import BoundaryCrops, CropOptions
-from subobject.data.bsds500 import read_split
-from subobject.training.recipe import Recipe, run, training_arguments
+from subobject.data.boundary_targets import TargetOptions
+from subobject.registry import lookup
+from subobject.training.boundary_models import build_model, normalisation, save_preprocessing
+from subobject.training.losses import LOSSES, collate_targets
+from subobject.training.recipe import STATE_FILE, Recipe, last_complete_checkpoint, options, run, stages, training_arguments
+from subobject.training.streams import CropStream, StreamTrainer
 
 
-def balanced_loss(logits: Tensor, fraction: Tensor, positive: float, negative: float, balance: float) -> Tensor:
-    """Class-balanced cross-entropy that ignores pixels on which annotators disagree (HED, arXiv 1504.06375, equation 2).
+class BoundaryTrainer(StreamTrainer):
+    """Sums the loss of the map and the weighted losses of the side outputs, where the network has any."""
 
-    Args:
-        logits: ``(B, 1, H, W)`` float.
-        fraction: Share of annotators who drew a boundary, ``(B, 1, H, W)`` float in [0, 1].
-        positive: Share above which a pixel is a boundary.
-        negative: Share below which it is none; pixels between the two do not count.
-        balance: Weight of the negatives beside the balancing one.
-
-    Returns:
-        The mean over the pixels that count, by their weights; a scalar.
-    """
-    is_positive = (fraction > positive).to(logits.dtype)
-    is_negative = (fraction < negative).to(logits.dtype)
-    num_positive, num_negative = is_positive.sum(), is_negative.sum()
-    total = (num_positive + num_negative).clamp(min=1)
-    weight = is_positive * (num_negative / total) + is_negative * (balance * num_positive / total)
-    loss = F.binary_cross_entropy_with_logits(logits, is_positive, weight=weight, reduction="sum")
-    return loss / weight.sum().clamp(min=1e-6)
-
-
-class BoundaryTrainer(Trainer):
-    """Sums the loss of the fused map and the weighted losses of the side outputs."""
-
-    def __init__(self, *args: Any, side_weight: float, loss_options: dict[str, float], **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        loss: str,
+        side_weight: float,
+        loss_options: dict[str, float],
+        rates: dict[str, float] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
+        self.rates = rates or {}
+        self.loss = partial(lookup(LOSSES, loss, "loss"), **loss_options)
         self.side_weight = side_weight
-        self.loss_options = loss_options
+        # The loss below is a mean over the micro-batch; it is Trainer that divides by the number of accumulated ones.
+        self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the optimizer of ``Trainer`` and divide its groups by the factors on the learning rate."""
+        optimizer = super().create_optimizer(model)
+        trained: Any = self.model if model is None else model
+        names = {parameter: name for name, parameter in trained.named_parameters()}
+        groups = []
+        for group in optimizer.param_groups:
+            by_factor: dict[float, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                by_factor.setdefault(_factor(names[parameter], self.rates), []).append(parameter)
+            groups += [group | {"params": members, "lr": group["lr"] * factor} for factor, members in by_factor.items()]
+        optimizer.param_groups = groups
+        return optimizer
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         output = model(inputs["pixel_values"])
         target = inputs["target"]
-        loss = balanced_loss(output.logits.float(), target, **self.loss_options)
-        for side in output.side_logits:
-            loss = loss + self.side_weight * balanced_loss(side.float(), target, **self.loss_options)
+        loss = self.loss(_full_size(output.logits, target), target)
+        for side in getattr(output, "side_logits", ()):
+            loss = loss + self.side_weight * self.loss(_full_size(side, target), target)
         return (loss, output) if return_outputs else loss
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Load the weights of a checkpoint by ``from_pretrained``.
 
-def collate(items: list[dict[str, np.ndarray]], mean: list[float], std: list[float]) -> dict[str, Tensor]:
-    """Stack crops into ``pixel_values`` ``(B, 3, S, S)`` and ``target`` ``(B, 1, S, S)``, both float32."""
+        ``Trainer`` takes names as they are in the file, but ``save_pretrained`` writes those of published checkpoints, which for
+        SegFormer are others than the module's: its weights would be left out with no more than a warning.
+        """
+        into: Any = self.model if model is None else model
+        kept = type(into).from_pretrained(resume_from_checkpoint, config=into.config, use_safetensors=True, dtype=into.dtype)
+        into.load_state_dict(kept.state_dict())
+
+
+def _factor(name: str, rates: dict[str, float]) -> float:
+    """Return the factor of the longest prefix that fits, 1 if none does."""
+    return rates.get(max((prefix for prefix in rates if name.startswith(prefix)), key=len, default=""), 1.0)
+
+
+def collate(items: list[dict[str, np.ndarray]], mean: Sequence[float], std: Sequence[float]) -> dict[str, Tensor]:
+    """Stack crops into ``pixel_values`` ``(B, 3, S, S)`` and ``target`` ``(B, A, S, S)``, both float32."""
     pixels = torch.from_numpy(np.stack([item["pixels"] for item in items])).permute(0, 3, 1, 2).float() / 255
     pixels = (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-    target = torch.from_numpy(np.stack([item["target"] for item in items]))[:, None]
+    target = collate_targets([torch.from_numpy(item["target"]) for item in items])
     return {"pixel_values": pixels.contiguous(memory_format=torch.channels_last), "target": target}
 
 
 def train(recipe: Recipe) -> Path:
-    """Train the boundary network of a recipe and return the folder of its final weights."""
+    """Train the boundary network of a recipe, stage by stage, and return the folder of its final weights.
+
+    Raises:
+        ValueError: If the recipe or the data set is wrong; the message says what to change.
+    """
+    runs = stages(recipe)
+    if len(runs) == 1:
+        return _train_stage(runs[0])
+    finals = [Path(stage.output) / "final" for stage in runs]
+    for number, stage in enumerate(runs):
+        if number > 0:
+            stage.model["initial"] = str(finals[number - 1])
+        if not (Path(stage.output) / STATE_FILE).is_file():
+            _train_stage(stage)
+    return finals[-1]
+
+
+def _train_stage(recipe: Recipe) -> Path:
     args = training_arguments(recipe)
     torch.manual_seed(args.seed)
-    config = BoundaryNetConfig(**recipe.model)
-    model = BoundaryNet(config)
-    images = [image for split in recipe.splits for image in read_split(recipe.data, split)]
+    model = build_model(recipe.model)
+    crop_options = options(CropOptions, recipe.crops, "crops")
+    target_options = options(TargetOptions, recipe.target, "target")
+    crops = _dataset(recipe, args, crop_options, target_options)
+    loss_options: dict[str, Any] = {"kind": "balanced", "side_weight": 0.3} | recipe.loss
+    trainer = partial(
+        BoundaryTrainer,
+        loss=loss_options.pop("kind"),
+        side_weight=loss_options.pop("side_weight"),
+        loss_options=loss_options,
+        rates=recipe.rates,
+    )
+    mean, std = normalisation(model.config)
+    final = run(recipe, args, model, crops, partial(collate, mean=mean, std=std), trainer)
+    if args.process_index == 0:
+        save_preprocessing(model.config, crop_options.size, final)
+    return final
+
+
+def _dataset(recipe: Recipe, args: TrainingArguments, crops: CropOptions, target: TargetOptions) -> BoundaryCrops | CropStream:
+    if args.max_steps < 1:
+        raise ValueError("trainer.max_steps is missing: give the number of optimiser steps")
+    images: Sequence[Any] | ImageStream = read_images(recipe.dataset, recipe.data, recipe.splits)
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    crops = BoundaryCrops(images, args.max_steps * batch, CropOptions(**recipe.crops), args.seed)
-    options = {"positive": 0.3, "negative": 0.02, "balance": 1.1, "side_weight": 0.3} | recipe.loss
-    trainer = partial(BoundaryTrainer, side_weight=options.pop("side_weight"), loss_options=options)
-    return run(recipe, args, model, crops, partial(collate, mean=config.image_mean, std=config.image_std), trainer)
+    if isinstance(images, Sequence):
+        return BoundaryCrops(images, args.max_steps * batch, crops, args.seed, target)
+    # The stream itself starts where the last checkpoint was written: nothing has to be read and thrown away.
+    args.ignore_data_skip = True
+    _, done = last_complete_checkpoint(recipe)
+    return CropStream(
+        images,
+        crops,
+        target,
+        seed=args.seed,
+        batch=args.per_device_train_batch_size,
+        start=done * batch,
+        process=args.process_index,
+        processes=args.world_size,
+    )
+
+
+def _full_size(logits: Tensor, target: Tensor) -> Tensor:
+    """Enlarge logits at a fraction of the resolution, as SegFormer's, to that of the target."""
+    logits = logits.float()
+    size = target.shape[-2:]
+    return logits if logits.shape[-2:] == size else F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

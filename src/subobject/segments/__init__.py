@@ -36,12 +36,19 @@ class Segmenter(Protocol):
 
 SEGMENTERS: dict[str, str] = {
     "watershed": "subobject.segments.watershed:Watershed",
-    "patches": "subobject.segments.classical:Patches",
-    "tiles": "subobject.segments.classical:Tiles",
+    "patches": "subobject.segments.patches:Patches",
+    "tiles": "subobject.segments.patches:Tiles",
     "slic": "subobject.segments.classical:SLIC",
     "seeds": "subobject.segments.classical:Seeds",
     "felzenszwalb": "subobject.segments.classical:Felzenszwalb",
 }
+
+MASK_SEGMENTERS: dict[str, str] = {
+    "sam": "subobject.segments.mask_models:PointPromptedSegmenter",
+    "sam2": "subobject.segments.mask_models:PointPromptedSegmenter",
+    "panoptic": "subobject.segments.mask_models:PanopticSegmenter",
+}
+"""Segmenters that make a partition of a network's masks; none has weights of its own, ``from_pretrained`` opens them."""
 
 
 def create_segmenter(name: str, **options: Any) -> Segmenter:
@@ -53,5 +60,6 @@ def create_segmenter(name: str, **options: Any) -> Segmenter:
 
     Raises:
         ValueError: If the name is unknown or an option is out of range.
+        ModuleNotFoundError: If the segmenter needs an extra that is not installed; the message names it.
     """
     return load_member(lookup(SEGMENTERS, name, "segmenter"))(**options)

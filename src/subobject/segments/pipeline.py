@@ -1,5 +1,6 @@
 """From a photograph to its segments: a boundary model (where one is needed) and a segmenter behind one call."""
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +9,12 @@ import numpy as np
 from subobject import boundaries
 from subobject.boundaries import BoundaryModel
 from subobject.images import read_image
-from subobject.registry import lookup
-from subobject.segments import SEGMENTERS, Segmenter, create_segmenter
+from subobject.registry import load_member, lookup
+from subobject.segments import MASK_SEGMENTERS, SEGMENTERS, Segmenter, create_segmenter
 from subobject.structures import Segmentation
 from subobject.timing import Clock
+
+logger = logging.getLogger(__name__)
 
 
 class Recipe(NamedTuple):
@@ -25,6 +28,7 @@ PIPELINES: dict[str, Recipe] = {
     "directsam": Recipe("directsam", "watershed"),
     "gradient": Recipe("gradient", "watershed"),
     **{name: Recipe(None, name) for name in SEGMENTERS if name != "watershed"},
+    **{name: Recipe(None, name) for name in MASK_SEGMENTERS},
 }
 DEFAULT = "directsam"
 
@@ -51,27 +55,34 @@ class ImageSegmenter:
         weights: str | Path | None = None,
         runtime: str = "auto",
         device: str = "auto",
+        threads: int | None = None,
         **boundary_options: Any,
     ) -> "ImageSegmenter":
         """Load a segmenter by name.
 
         Args:
             name: One of ``PIPELINES``.
-            weights: Release, folder or hub id of the boundary network; ``None`` means the one that ships.
+            weights: Release, folder or hub id of the network; ``None`` means the one that ships. ``sam``, ``sam2`` and
+                ``panoptic`` need a folder or hub id.
             runtime: What runs the network: ``auto``, ``torch``, ``onnx`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+            threads: CPU threads of the network; None leaves the choice to the runtime.
             **boundary_options: ``mode``, ``resolution``, ``levels`` of ``DirectSAM``, for every image.
 
         Raises:
             ValueError: If a name is unknown, or weights are given to a segmenter that has none.
         """
         recipe = lookup(PIPELINES, name, "segmenter")
+        if name in MASK_SEGMENTERS:
+            if weights is None or boundary_options:
+                raise ValueError(f"the segmenter {name!r} needs the folder or hub id of its weights, and has no other options")
+            return cls(load_member(MASK_SEGMENTERS[name]).from_pretrained(weights, device=device), None)
         method = create_segmenter(recipe.segmenter)
         if recipe.boundaries is None:
             if weights is not None or boundary_options:
                 raise ValueError(f"the segmenter {name!r} has no network: leave its options out, or use 'directsam'")
             return cls(method, None)
-        model = boundaries.load(recipe.boundaries, weights=weights, runtime=runtime, device=device)
+        model = boundaries.load(recipe.boundaries, weights=weights, runtime=runtime, device=device, threads=threads)
         return cls(method, model, boundary_options)
 
     def __call__(
@@ -111,6 +122,26 @@ class ImageSegmenter:
             if max_segments is not None:
                 segmentation = segmentation.cut(max_segments=max_segments)
         return segmentation
+
+
+def shipped(*, weights: str | Path | None = None, runtime: str = "auto", device: str = "auto") -> dict[str, ImageSegmenter]:
+    """Load every segmenter that needs no weights of others, by name; one whose extra is not installed is left out.
+
+    Args:
+        weights: See ``ImageSegmenter.load``; for the segmenter with a boundary network.
+        runtime: What runs the network.
+        device: Where.
+    """
+    loaded = {}
+    for name in PIPELINES:
+        if name in MASK_SEGMENTERS:
+            continue
+        own_weights = weights if name == DEFAULT else None
+        try:
+            loaded[name] = ImageSegmenter.load(name, weights=own_weights, runtime=runtime, device=device)
+        except ModuleNotFoundError as error:
+            logger.warning("%s is left out: %s", name, error)
+    return loaded
 
 
 def segment(

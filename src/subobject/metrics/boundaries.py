@@ -11,9 +11,9 @@ matching differs from the original's in the choice among matchings of the larges
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from subobject.filters import convolve
 from subobject.metrics.matching import match_pixels, thin
 
 TOLERANCE = 0.0075
@@ -98,12 +98,7 @@ def boundary_scores(counts: Sequence[BoundaryCounts]) -> dict[str, float]:
     Raises:
         ValueError: If there is no image or thresholds differ.
     """
-    if not counts:
-        raise ValueError("no image was counted: give at least one")
-    thresholds = counts[0].thresholds
-    if any(not np.array_equal(one.thresholds, thresholds) for one in counts):
-        raise ValueError("the images were counted at different thresholds")
-    table = np.array([[one.recalled, one.annotated, one.correct, one.predicted] for one in counts])
+    thresholds, table = _table(counts)
     recall, precision = _recall_precision(*table.sum(axis=0))
     per_image = _f_measure(*_recall_precision(*table.transpose(1, 0, 2)))
     best = np.argmax(per_image, axis=1)
@@ -116,6 +111,11 @@ def boundary_scores(counts: Sequence[BoundaryCounts]) -> dict[str, float]:
         "r50": _recall_at_half(recall, precision),
         "threshold": threshold,
     }
+
+
+def precision_recall(counts: Sequence[BoundaryCounts]) -> tuple[np.ndarray, np.ndarray]:
+    """Return recall and precision of the pooled counts at each threshold, ``(T,)`` float64 each; see ``boundary_scores``."""
+    return _recall_precision(*_table(counts)[1].sum(axis=0))
 
 
 def suppress_non_maxima(probability: np.ndarray) -> np.ndarray:
@@ -158,6 +158,16 @@ def check_annotators(machine: np.ndarray, annotators: np.ndarray) -> None:
         raise ValueError(f"expected annotations (A, H, W) of a map (H, W), got {annotators.shape} of {machine.shape}")
 
 
+def _table(counts: Sequence[BoundaryCounts]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the common thresholds ``(T,)``, and recalled, annotated, correct, predicted of each image, ``(images, 4, T)``."""
+    if not counts:
+        raise ValueError("no image was counted: give at least one")
+    thresholds = counts[0].thresholds
+    if any(not np.array_equal(one.thresholds, thresholds) for one in counts):
+        raise ValueError("the images were counted at different thresholds")
+    return thresholds, np.array([[one.recalled, one.annotated, one.correct, one.predicted] for one in counts])
+
+
 def _recall_precision(recalled, annotated, correct, predicted) -> tuple[np.ndarray, np.ndarray]:
     return recalled / np.maximum(annotated, 1), correct / np.maximum(predicted, 1)
 
@@ -193,7 +203,7 @@ def _recall_at_half(recall: np.ndarray, precision: np.ndarray) -> float:
 def _triangle(values: np.ndarray, radius: int) -> np.ndarray:
     rising = np.arange(1, radius + 2, dtype=np.float32)
     kernel = np.concatenate([rising, rising[-2::-1]]) / np.float32((radius + 1) ** 2)
-    return cv2.sepFilter2D(values, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+    return convolve(np.pad(values, radius, mode="symmetric"), kernel, kernel)[radius:-radius, radius:-radius]
 
 
 def _gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +225,20 @@ def _normal_angle(smooth: np.ndarray) -> np.ndarray:
 
 
 def _bilinear(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    """Interpolate a map at the points ``(y, x)``; beyond its edges it goes on with its outermost values."""
+    (top, bottom, down), (left, right, across) = (
+        _neighbours(at, length) for at, length in zip((y, x), values.shape, strict=True)
+    )
+    upper = values[top, left] * (1 - across) + values[top, right] * across
+    lower = values[bottom, left] * (1 - across) + values[bottom, right] * across
+    return upper * (1 - down) + lower * down
+
+
+def _neighbours(at: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the two indices around positions on an axis, and how far each lies from the first to the second, in [0, 1]."""
+    at = np.clip(at, 0, length - 1)
+    first = at.astype(np.int32)
+    return first, np.minimum(first + 1, length - 1), at - first
 
 
 def _fade(length: int) -> np.ndarray:

@@ -7,10 +7,11 @@ annotator, ``|.|`` pixels, ``n`` pixels of the image.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from subobject.filters import convolve, nearest_marked
 from subobject.metrics.boundaries import THRESHOLDS, TOLERANCE, check_annotators, check_thresholds
+from subobject.segments.components import components
 
 # The reference implementation of EPOC erodes segments by 25 pixels on images of 1024 x 1024.
 INTERIOR_TOLERANCE = 25 / float(np.hypot(1024, 1024))
@@ -260,14 +261,11 @@ def cut_map(probability: np.ndarray, threshold: float) -> np.ndarray:
     Returns:
         ``(H, W)`` int32, values from 0; one segment where no pixel is below the threshold.
     """
-    below = (probability < threshold).astype(np.uint8)
+    below = probability < threshold
     if not below.any():
         return np.zeros(probability.shape, dtype=np.int32)
-    components = cv2.connectedComponents(below, connectivity=4)[1]
-    index = cv2.distanceTransformWithLabels(1 - below, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)[1]
-    owner = np.zeros(int(index.max()) + 1, dtype=np.int32)
-    owner[index[below == 1]] = components[below == 1] - 1
-    return owner[index]
+    owner = components(below)[0].ravel()[nearest_marked(below)[0]]
+    return np.unique(owner, return_inverse=True)[1].reshape(owner.shape).astype(np.int32)
 
 
 def _tables(labels: np.ndarray, annotators: np.ndarray) -> list[np.ndarray]:
@@ -288,20 +286,21 @@ def _overlaps(table: np.ndarray) -> np.ndarray:
 def _near(marked: np.ndarray, radius: float) -> np.ndarray:
     if not marked.any():
         return np.zeros(marked.shape, dtype=bool)
-    return cv2.distanceTransform((~marked).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= radius
+    return nearest_marked(marked)[1] <= radius
 
 
 def _interior(labels: np.ndarray, radius: int) -> np.ndarray:
     """Mark the pixels from which no other label lies within ``radius`` steps along x, y or both."""
-    edge = np.zeros(labels.shape, dtype=np.uint8)
+    edge = np.zeros(labels.shape, dtype=bool)
     padded = np.pad(labels, 1, mode="edge")
     height, width = labels.shape
     for dy in range(3):
         for dx in range(3):
             edge |= padded[dy : dy + height, dx : dx + width] != labels
-    if radius == 0 or not edge.any():
+    if radius == 0:
         return np.ones(labels.shape, dtype=bool)
-    return cv2.distanceTransform(1 - edge, cv2.DIST_C, cv2.DIST_MASK_3) >= radius
+    window = np.ones(2 * radius - 1)
+    return convolve(edge.astype(np.float32), window, window) == 0
 
 
 def _share(found: np.ndarray) -> float:

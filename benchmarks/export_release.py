@@ -2,8 +2,10 @@
 
     python benchmarks/export_release.py boundarynet.bsds500 runs/boundaries_small/final
     python benchmarks/export_release.py seqae.bsds500 runs/seqae_small/final
+    python benchmarks/export_release.py patch.bsds500 runs/patch_small/final
 
 Parameters are rounded to float16 first, and ONNX is exported from the rounded ones, so that both files hold the same network.
+The linear autoencoder of patches needs no ONNX.
 The model card (README.md in the release's folder) is written by hand, with figures from benchmarks/results.
 """
 
@@ -17,10 +19,15 @@ from safetensors.torch import save_file
 from subobject.boundaries.export import export_onnx as export_boundary_network
 from subobject.boundaries.network import BoundaryNet
 from subobject.embeddings.export import export_onnx as export_seqae
+from subobject.embeddings.linear import LinearAutoencoder
 from subobject.embeddings.seqae import SeqAE
 from subobject.weights import RELEASES, load_torch, write_checksums
 
-MODELS = {"boundarynet": (BoundaryNet, export_boundary_network), "seqae": (SeqAE, export_seqae)}
+MODELS = {
+    "boundarynet": (BoundaryNet, export_boundary_network),
+    "seqae": (SeqAE, export_seqae),
+    "patch": (LinearAutoencoder, None),
+}
 
 
 def main() -> None:
@@ -40,8 +47,9 @@ def main() -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()}, release.folder / "model.safetensors", {"format": "pt"}
     )
-    with torch.inference_mode():
-        export(model, release.folder)
+    if export is not None:
+        with torch.inference_mode():
+            export(model, release.folder)
     if "preprocessor_config.json" in release.files:
         values = {"image_mean": model.config.image_mean, "image_std": model.config.image_std, "rescale_factor": 1 / 255}
         (release.folder / "preprocessor_config.json").write_text(json.dumps(values, indent=2) + "\n")

@@ -106,14 +106,61 @@ def test_teacher_forced_prediction_does_not_see_the_pixel_it_predicts():
     assert not torch.allclose(first[:, 7:], second[:, 7:])
 
 
-def test_hidden_teacher_inputs_change_the_loss_in_training_only():
+@pytest.mark.parametrize("option", ["teacher_dropout", "teacher_noise"])
+def test_hidden_and_corrupted_teacher_inputs_change_the_loss_in_training_only(option):
     torch.manual_seed(0)
-    model = SeqAE(SeqAEConfig(**(PUBLISHED | {"teacher_dropout": 0.5})))
+    model = SeqAE(SeqAEConfig(**(PUBLISHED | {option: 0.5})))
     with torch.no_grad():
         model.train()
         assert model(*batch([(4, 8)])).loss != model(*batch([(4, 8)])).loss
         model.eval()
         assert model(*batch([(4, 8)])).loss == model(*batch([(4, 8)])).loss
+
+
+def test_teacher_forcing_with_all_inputs_hidden_reads_the_vector_alone():
+    model = SeqAE(SeqAEConfig(**(PUBLISHED | {"teacher_dropout": 1.0}))).train()
+    pixels, sizes = batch([(3, 4)])
+    with torch.no_grad():
+        vectors = model.encode(pixels, sizes)
+        assert torch.equal(*(model.decode_teacher_forced(vectors, sizes, inputs) for inputs in (pixels, 1 - pixels)))
+
+
+def test_truncated_vectors_decode_as_if_the_rest_were_zero(model):
+    pixels, sizes = batch([(4, 8), (5, 3)])
+    with torch.no_grad():
+        vectors = model.encode(pixels, sizes)
+        zeroed = vectors * (torch.arange(16) < 4)
+        assert torch.allclose(model.decode(vectors[:, :4], sizes), model.decode(zeroed, sizes), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [PARALLEL, PUBLISHED], ids=["parallel", "published"])
+def test_nested_dropout_keeps_a_prefix_of_each_vector(options):
+    torch.manual_seed(0)
+    model = SeqAE(SeqAEConfig(**(options | {"prefixes": [2, 4, 8]}))).train()
+    kept = model._nested_dropout(torch.ones(400, 16)).sum(dim=1).int()
+    assert {2, 4, 8, 16} == set(kept.tolist())
+    assert all(60 < int((kept == size).sum()) < 140 for size in (2, 4, 8, 16))
+    pixels, sizes = batch([(4, 8), (5, 3)] * 8)
+    model(pixels, sizes).loss.backward()
+    silent = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()]
+    assert silent == []
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(model(pixels, sizes).vectors, model.encode(pixels, sizes))
+
+
+def test_the_cosine_start_puts_low_waves_first():
+    """Even before training, more values of a vector decode better, and few of them hold the mean colour."""
+    torch.manual_seed(0)
+    model = SeqAE(SeqAEConfig(**(PARALLEL | {"vector": 64, "width": 64, "prefixes": [4, 16]}))).eval()
+    row, column = torch.meshgrid(torch.arange(4), torch.arange(8), indexing="ij")
+    ramp = torch.stack([row / 4, column / 8, (row + column) / 12, torch.ones(4, 8)], dim=2).flatten(0, 1)[None]
+    sizes = torch.tensor([[4, 8]])
+    with torch.no_grad():
+        vectors = model.encode(ramp, sizes)
+        errors = [float((model.decode(vectors[:, :k], sizes) - ramp)[..., :3].square().mean()) for k in (4, 16, 64)]
+    assert errors[0] > errors[1] > 0.5 * errors[2]
+    assert errors[1] < 0.01
 
 
 def test_the_cosine_basis_is_orthonormal():
@@ -151,7 +198,12 @@ def test_save_and_load(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"width": 21}, "no multiple"), ({"decoder": "diffusion"}, "unknown decoder"), ({"cosines": 3}, "cosines 3 needs")],
+    [
+        ({"width": 21}, "no multiple"),
+        ({"decoder": "diffusion"}, "unknown decoder"),
+        ({"cosines": 3}, "cosines 3 needs"),
+        ({"prefixes": [8, 16]}, "prefixes are .* below the size of the vector"),
+    ],
 )
 def test_configurations_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
@@ -182,3 +234,26 @@ def test_eight_segments_can_be_learned_by_heart_from_their_vectors_alone(publish
     error = float((decoded - pixels)[..., :3][inside].square().mean())
     assert -10 * math.log10(error) > 35
     assert np.array_equal(decoded[..., 3][valid] > 0.5, pixels[..., 3][valid] > 0.5)
+
+
+@pytest.mark.long
+def test_sixty_four_segments_are_learned_to_over_40_db_from_vectors_alone():
+    torch.manual_seed(0)
+    config = SeqAEConfig(**(SMALL | {"decoder": "parallel", "cosines": 4, "width": 96, "hidden": 192, "heads": 4, "vector": 128}))
+    model = SeqAE(config)
+    pixels, sizes = batch([(4, 4), (2, 8), (8, 2), (3, 5)] * 16)
+    steps = 3000
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.05)
+    for _ in range(steps):
+        loss = model(pixels, sizes).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    model.eval()
+    with torch.no_grad():
+        decoded = model.decode(model.encode(pixels, sizes), sizes)
+    inside = (pixels[..., 3] > 0) & (torch.arange(16) < sizes.prod(1, keepdim=True))
+    assert -10 * math.log10(float((decoded - pixels)[..., :3][inside].square().mean())) > 40

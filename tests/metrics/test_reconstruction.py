@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from subobject.embeddings.sequence import PackedSegments
-from subobject.metrics.reconstruction import evaluate_crops, mask_iou, masked_psnr, psnr
+from subobject.images import read_image
+from subobject.metrics.reconstruction import evaluate_crops, mask_iou, masked_psnr, psnr, ssim
 
 
 class Through:
@@ -25,6 +26,17 @@ def test_psnr_of_known_errors():
     image = np.full((4, 5, 3), 100, np.uint8)
     assert psnr(image, image) == 60
     assert psnr(image, image + np.uint8(51)) == pytest.approx(-20 * np.log10(0.2))
+
+
+def test_structural_similarity_equals_that_of_scikit_image(photos):
+    metrics = pytest.importorskip("skimage.metrics")
+    image = read_image(photos / "chelsea.png")[100:150, 120:183]
+    other = np.clip(image * 0.8 + np.random.default_rng(0).normal(20, 12, image.shape), 0, 255).astype(np.uint8)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": 2}
+    assert ssim(image, other) == pytest.approx(metrics.structural_similarity(image, other, **options), abs=1e-6)
+    assert ssim(image, image) == pytest.approx(1)
+    with pytest.raises(ValueError, match="at least 11 x 11"):
+        ssim(image[:10], other[:10])
 
 
 def test_only_the_mask_counts():

@@ -1,7 +1,45 @@
 """Transformer blocks of the segment autoencoder: pre-norm, GELU, ``scaled_dot_product_attention``."""
 
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+HIDDEN_SCORE = -1e9
+"""Added to the attention scores of what must not be seen; its weight is then exactly 0."""
+
+
+def block_diagonal(owner: Tensor, *, flex: bool | None = None) -> "Tensor | BlockMask":
+    """Make the mask by which positions see those of the same owner only.
+
+    Args:
+        owner: Owner of each position, ``(B, L)`` integer.
+        flex: Whether to make a mask for ``flex_attention``, which skips blocks without a visible pair; None for on CUDA only,
+            since elsewhere it is slow.
+
+    Returns:
+        A block mask, or scores to add, ``(B, 1, L, L)`` float32.
+    """
+    if flex is None:
+        flex = owner.is_cuda
+    if not flex:
+        return (owner[:, None, :, None] != owner[:, None, None]).float() * HIDDEN_SCORE
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    rows, length = owner.shape
+    return create_block_mask(lambda b, h, i, j: owner[b, i] == owner[b, j], rows, None, length, length, device=owner.device)
+
+
+@cache
+def _flex_attention(compiled: bool) -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if compiled else flex_attention
 
 
 class KeyValues:
@@ -30,14 +68,19 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, source: Tensor, mask: Tensor | None = None, causal: bool = False, cache: KeyValues | None = None
+        self,
+        x: Tensor,
+        source: Tensor,
+        mask: "Tensor | BlockMask | None" = None,
+        causal: bool = False,
+        cache: KeyValues | None = None,
     ) -> Tensor:
         """Attend from ``x`` ``(B, L, d)`` to ``source`` ``(B, S, d)``.
 
         Args:
             x: What asks.
             source: What is read.
-            mask: Added to the scores, broadcastable to ``(B, heads, L, S)``.
+            mask: Added to the scores, broadcastable to ``(B, heads, L, S)``; or a block mask.
             causal: Whether position ``i`` sees keys ``0 .. i`` only.
             cache: Keys and values of earlier positions; those of ``source`` are added to it.
         """
@@ -53,10 +96,13 @@ class Attention(nn.Module):
             return self.forward_cached(x, source, cache)
         return self._attend(x, cache.keys, cache.values, None, False)
 
-    def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    def _attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: "Tensor | BlockMask | None", causal: bool) -> Tensor:
         queries = self._split(self.query(x))
-        mask = None if mask is None else mask.to(queries.dtype)
-        y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        if mask is None or isinstance(mask, Tensor):
+            mask = None if mask is None else mask.to(queries.dtype)
+            y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        else:
+            y = _flex_attention(compiled=queries.is_cuda)(queries, keys, values, block_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -85,7 +131,7 @@ class EncoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden)
 
-    def forward(self, x: Tensor, mask: Tensor, tail: int = 0) -> Tensor:
+    def forward(self, x: Tensor, mask: "Tensor | BlockMask", tail: int = 0) -> Tensor:
         """Compute ``(B, L, d)``, or only its last ``tail`` positions ``(B, tail, d)``; ``mask`` as in ``Attention``."""
         y = self.norm1(x)
         x = x[:, -tail:] + self.attention(y[:, -tail:], y, mask)

@@ -22,6 +22,17 @@ class Encoder(nn.Module):
         return self.model.encode(pixels, sizes)
 
 
+class RowEncoder(nn.Module):
+    """The encoder of segments laid behind each other in rows."""
+
+    def __init__(self, model: SeqAE):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor, index: Tensor, segment: Tensor, sizes: Tensor) -> Tensor:
+        return self.model.encode_rows(pixels, index, segment, sizes)
+
+
 class Decoder(nn.Module):
     """The decoder alone: tensors in and out; ``index`` ``(L,)`` is ``0 .. L - 1``."""
 

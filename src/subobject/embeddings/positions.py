@@ -14,8 +14,8 @@ NUM_FEATURES = 4 * RELATIVE_WAVES + 4 * ABSOLUTE_WAVES + 2
 def rows_and_columns(sizes: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return row and column centres in cells, ``(B, L)``, and heights and widths, ``(B, 1)``, all float32."""
     height, width = sizes[:, :1], sizes[:, 1:]
-    row = torch.div(index[None], width, rounding_mode="floor")
-    column = index[None] - row * width
+    row = torch.div(index, width, rounding_mode="floor")
+    column = index - row * width
     return row.float() + 0.5, column.float() + 0.5, height.float(), width.float()
 
 
@@ -24,7 +24,7 @@ def position_features(sizes: Tensor, index: Tensor) -> Tensor:
 
     Args:
         sizes: Crop sizes ``(h, w)``, ``(B, 2)`` int64.
-        index: Cells, ``(L,)`` int64.
+        index: Cells, ``(L,)``, or ``(B, L)`` where they differ, int64.
 
     Returns:
         ``(B, L, NUM_FEATURES)`` float32 in [-1, 1] but for the last two, which are ``log(h) / 3`` and ``log(w) / 3``.

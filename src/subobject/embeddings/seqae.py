@@ -5,16 +5,19 @@ one vector, and its transpose rebuilds them for the decoder to cross-attend to. 
 
 - The width of a row: positions enter as Fourier features of (row, column, h, w), beside the learned table of the paper. The
   decoder knows ``(h, w)`` from the box of the segment.
-- Teacher forcing lets an autoregressive decoder copy neighbours instead of reading the vector: ``teacher_dropout`` hides a share
-  of its inputs in training. Quality is reported from the vector alone.
+- Teacher forcing lets an autoregressive decoder copy neighbours instead of reading the vector: in training ``teacher_dropout``
+  hides a share of its inputs and ``teacher_noise`` corrupts the rest. Quality is reported from the vector alone.
 - 1024 decoding steps are slow: in the ``"parallel"`` decoder each pixel position reads the rebuilt query states by itself.
 - Keys have no bias (it cannot matter); normalised pixels are ``(rgb - 0.5) / 0.25``, zero outside the mask.
 
 ``cosines`` (off in the published configuration) gives small models a linear start: the ``K x K`` lowest two-dimensional cosine
 coefficients of the crop enter through the queries and leave through the rebuilt query states, so that training begins as a cosine
-transform and improves on it. ``config.json`` tells this network apart by ``model_type``.
+transform and improves on it. ``prefixes`` makes the first values of a vector decode by themselves, by nested dropout (Rippel,
+Gelbart and Adams, *Learning ordered representations with nested dropout*, 2014). ``config.json`` tells this network apart by
+``model_type``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,12 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
-from subobject.embeddings.blocks import DecoderBlock, EncoderBlock, KeyValues
+from subobject.embeddings.blocks import HIDDEN_SCORE, DecoderBlock, EncoderBlock, KeyValues, block_diagonal
 from subobject.embeddings.positions import NUM_FEATURES, analyse, cosine_basis, position_features
 from subobject.embeddings.sequence import LAYOUT_VERSION
 
-HIDDEN_SCORE = -1e9
-"""Added to the attention scores of padding; its weight is then exactly 0."""
 MASK_LOSS = 0.1
 """Weight of the cross-entropy of the mask beside the squared error of the colours (parallel decoder)."""
 
@@ -49,6 +50,9 @@ class SeqAEConfig(PretrainedConfig):
         learned_positions: Whether to add the paper's learned table of positions to both inputs.
         cosines: Cosine coefficients an axis that bypass the encoder and the decoder, ``K``; 0 for none, as published.
         teacher_dropout: Share of the autoregressive decoder's input pixels hidden in training.
+        teacher_noise: Standard deviation of the noise added to those inputs in training, where pixels have one of about 1.
+        prefixes: Numbers of first values of a vector that decode by themselves, such as ``(32, 64, 128)``; in training a
+            segment keeps one of them, or all values, with equal probability.
         pixel_mean: Subtracted from RGB in [0, 1].
         pixel_std: By which RGB is then divided.
         layout_version: Version of the segment <-> sequence convention that the weights were trained with.
@@ -73,6 +77,8 @@ class SeqAEConfig(PretrainedConfig):
         learned_positions: bool = False,
         cosines: int = 8,
         teacher_dropout: float = 0.0,
+        teacher_noise: float = 0.0,
+        prefixes: Sequence[int] = (),
         pixel_mean: float = 0.5,
         pixel_std: float = 0.25,
         layout_version: int = LAYOUT_VERSION,
@@ -86,6 +92,8 @@ class SeqAEConfig(PretrainedConfig):
             raise ValueError(
                 f"cosines {cosines} needs a parallel decoder, and queries {queries} that divide and hold its coefficients"
             )
+        if any(not 0 < size < vector for size in prefixes):
+            raise ValueError(f"prefixes are {list(prefixes)}: use numbers from 1 to {vector - 1}, below the size of the vector")
         self.context = context
         self.width = width
         self.hidden = hidden
@@ -98,6 +106,8 @@ class SeqAEConfig(PretrainedConfig):
         self.learned_positions = learned_positions
         self.cosines = cosines
         self.teacher_dropout = teacher_dropout
+        self.teacher_noise = teacher_noise
+        self.prefixes = list(prefixes)
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
         self.layout_version = layout_version
@@ -184,13 +194,15 @@ class SeqAE(PreTrainedModel):
 
     @staticmethod
     def _start_as_cosine_transform(model: "SeqAE") -> None:
-        """Let the bottleneck read off the lifted coefficients, as many as it holds, and mute the rest of the query states."""
+        """Let the bottleneck read off the lifted coefficients, low waves first, and mute the rest of the query states."""
         assert model.lift is not None
         nn.init.orthogonal_(model.lift.weight)
         nn.init.constant_(model.encoder_norm.weight, 0.05)
         blocks = torch.block_diag(*[model.lift.weight.T] * model.config.queries)
-        rows = min(len(blocks), model.config.vector)
-        model.bottleneck.weight[:rows] = blocks[:rows]
+        wave = torch.arange(model.config.cosines)
+        low_first = (wave[:, None] ** 2 + wave**2).flatten().repeat_interleave(4).argsort(stable=True)
+        rows = low_first[: model.config.vector]
+        model.bottleneck.weight[: len(rows)] = blocks[rows]
 
     def encode(self, pixels: Tensor, sizes: Tensor) -> Tensor:
         """Return one vector a segment, ``(B, D)``."""
@@ -216,9 +228,48 @@ class SeqAE(PreTrainedModel):
             states = states + lifted
         return self.bottleneck(states.flatten(1))
 
+    def encode_rows(self, pixels: Tensor, index: Tensor, segment: Tensor, sizes: Tensor) -> Tensor:
+        """Encode segments that were laid behind each other in rows by ``ragged.lay_out``, without padding each.
+
+        Args:
+            pixels: RGB in [0, 1] and the mask, ``(R, L, 4)`` float32.
+            index: Number of the cell in its segment, and above those its queries, ``(R, L)`` int64.
+            segment: Which segment a position belongs to, ``(R, L)`` int64; -1 behind the end of a row.
+            sizes: Crop sizes ``(h, w)``, ``(N, 2)`` int64.
+
+        Returns:
+            The same vectors as ``encode``, up to rounding, ``(N, D)``.
+        """
+        areas = sizes.prod(dim=1)
+        query = index - areas[segment]
+        is_query, is_cell = (query >= 0) & (segment >= 0), (query < 0) & (segment >= 0)
+        query, cell = query.clamp(min=0), index * is_cell
+        inputs = self._normalise(pixels)
+        queries = self.queries[query]
+        lifted = None
+        if self.lift is not None:
+            padded = inputs.new_zeros(len(sizes), int(areas.max()), 4)
+            padded[segment[is_cell], cell[is_cell]] = inputs[is_cell]
+            residual, coefficients = analyse(padded, sizes, self.config.cosines)
+            lifted = self.lift(coefficients.flatten(1).unflatten(1, (self.config.queries, -1)))
+            inputs, queries = residual[segment, cell], queries + lifted[segment, query]
+        positions = self.encoder_positions(position_features(sizes[segment].flatten(0, 1), cell.flatten()[:, None]))
+        x = positions.view(*index.shape, -1) + self.enter(inputs)
+        if self.encoder_table is not None:
+            x = x + self.encoder_table[cell]
+        x = torch.where(is_query[..., None], queries.to(x.dtype), x)
+        mask = block_diagonal(segment)
+        for block in self.encoder:
+            x = block(x, mask)
+        states = x.new_empty(len(sizes), self.config.queries, x.shape[2])
+        states[segment[is_query], query[is_query]] = self.encoder_norm(x[is_query])
+        if lifted is not None:
+            states = states + lifted
+        return self.bottleneck(states.flatten(1))
+
     def rebuild(self, vectors: Tensor) -> Tensor:
-        """Return the query states of vectors, ``(B, queries, width)``."""
-        return F.linear(vectors, self.bottleneck.weight.T).unflatten(1, (self.config.queries, -1))
+        """Return the query states of vectors or of their first values, ``(B, queries, width)``."""
+        return F.linear(vectors, self.bottleneck.weight[: vectors.shape[1]].T).unflatten(1, (self.config.queries, -1))
 
     def decode_parallel(self, vectors: Tensor, sizes: Tensor, index: Tensor) -> Tensor:
         """Return normalised RGB and mask logits at the cells ``index`` ``(L,)`` int64 of every crop, ``(B, L, 4)``."""
@@ -249,9 +300,7 @@ class SeqAE(PreTrainedModel):
         assert self.decoder_enter is not None
         assert self.start is not None
         index = torch.arange(inputs.shape[1], device=inputs.device)
-        before = self.decoder_enter(inputs[:, :-1])
-        if self.training and self.config.teacher_dropout:
-            before = before * (torch.rand(before.shape[:2], device=before.device) >= self.config.teacher_dropout)[..., None]
+        before = self.decoder_enter(self._corrupt(inputs[:, :-1]) if self.training else inputs[:, :-1])
         before = torch.cat([self.start.expand(len(inputs), 1, -1).to(before.dtype), before], dim=1)
         x = self._decoder_positions(sizes, index) + before
         memory = self.memory_norm(self.rebuild(vectors))
@@ -263,7 +312,7 @@ class SeqAE(PreTrainedModel):
         """Reconstruct segments from their vectors alone.
 
         Args:
-            vectors: ``(B, D)`` float32.
+            vectors: ``(B, D)`` float32, or their first values.
             sizes: Crop sizes ``(h, w)``, ``(B, 2)`` int64.
 
         Returns:
@@ -292,17 +341,32 @@ class SeqAE(PreTrainedModel):
         valid = (index < sizes.prod(dim=1, keepdim=True)).float()[..., None]
         target = self._normalise(pixels)
         vectors = self.encode(pixels, sizes)
+        kept = self._nested_dropout(vectors) if self.training and self.config.prefixes else vectors
         if self.config.decoder == "autoregressive":
-            decoded = self.decode_teacher_forced(vectors, sizes, target).float()
+            decoded = self.decode_teacher_forced(kept, sizes, target).float()
             loss = ((decoded - target).square() * valid).sum() / (4 * valid.sum())
         else:
-            decoded = self.decode_parallel(vectors, sizes, index).float()
+            decoded = self.decode_parallel(kept, sizes, index).float()
             mask = target[..., 3:]
             weight = mask * valid
             loss = ((decoded[..., :3] - target[..., :3]).square() * weight).sum() / (3 * weight.sum())
             entropy = F.binary_cross_entropy_with_logits(decoded[..., 3:], mask, weight=valid, reduction="sum") / valid.sum()
             loss = loss + MASK_LOSS * entropy
         return SeqAEOutput(loss=loss, vectors=vectors, decoded=decoded)
+
+    def _corrupt(self, inputs: Tensor) -> Tensor:
+        """Add noise to the inputs of a teacher-forced decoder and hide a share of them."""
+        if self.config.teacher_noise:
+            inputs = inputs + self.config.teacher_noise * torch.randn_like(inputs)
+        if self.config.teacher_dropout:
+            inputs = inputs * (torch.rand(inputs.shape[:2], device=inputs.device) >= self.config.teacher_dropout)[..., None]
+        return inputs
+
+    def _nested_dropout(self, vectors: Tensor) -> Tensor:
+        """Keep all or one of the prefixes of each vector, at random."""
+        sizes = torch.tensor([*self.config.prefixes, vectors.shape[1]], device=vectors.device)
+        kept = sizes[torch.randint(len(sizes), (len(vectors), 1), device=vectors.device)]
+        return vectors * (torch.arange(vectors.shape[1], device=vectors.device) < kept)
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         mask = pixels[..., 3:]

@@ -12,10 +12,10 @@ size ``(h, w)`` is row ``i // w`` and column ``i % w``; networks derive position
 
 from dataclasses import dataclass
 
-import cv2
 import numba
 import numpy as np
 
+from subobject.images import resize
 from subobject.structures import Segmentation
 
 LAYOUT_VERSION = 1
@@ -38,6 +38,13 @@ class PackedSegments:
     pixels: np.ndarray
     sizes: np.ndarray
     offsets: np.ndarray
+
+    @classmethod
+    def zeros(cls, sizes: np.ndarray) -> "PackedSegments":
+        """Return sequences of zeros for crops of sizes ``(h, w)``, ``(N, 2)`` int32."""
+        offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+        np.cumsum(sizes.astype(np.int64).prod(axis=1), out=offsets[1:])
+        return cls(np.zeros((offsets[-1], 4), dtype=np.float32), sizes, offsets)
 
     def __len__(self) -> int:
         """Return the number of segments, ``N``."""
@@ -113,11 +120,9 @@ def gather(image: np.ndarray, labels: np.ndarray, boxes: np.ndarray, sizes: np.n
         boxes: Tight half-open pixel boxes, ``(N, 4)`` integer.
         sizes: Crop sizes ``(h, w)``, never larger than the boxes, ``(N, 2)`` int32.
     """
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes[:, 0].astype(np.int64) * sizes[:, 1], out=offsets[1:])
-    pixels = np.zeros((offsets[-1], 4), dtype=np.float32)
-    _accumulate(image, labels, boxes, sizes, offsets, pixels)
-    return PackedSegments(pixels, sizes, offsets)
+    packed = PackedSegments.zeros(sizes)
+    _accumulate(image, labels, boxes, sizes, packed.offsets, packed.pixels)
+    return packed
 
 
 @numba.njit(cache=True, nogil=True)
@@ -184,9 +189,9 @@ def concatenate(parts: list[PackedSegments]) -> PackedSegments:
 
 def select(packed: PackedSegments, indices: np.ndarray) -> PackedSegments:
     """Take some segments, ``(M,)`` integer, in the order given; at least one."""
-    offsets = np.zeros(len(indices) + 1, dtype=np.int64)
-    np.cumsum(packed.sizes[indices].astype(np.int64).prod(axis=1), out=offsets[1:])
-    return PackedSegments(np.concatenate([packed[i] for i in indices]), packed.sizes[indices], offsets)
+    taken = PackedSegments.zeros(packed.sizes[indices])
+    np.concatenate([packed[i] for i in indices], out=taken.pixels)
+    return taken
 
 
 def pad(packed: PackedSegments, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -256,8 +261,7 @@ def paint(packed: PackedSegments, boxes: np.ndarray, size_hw: tuple[int, int], l
     for index, (crop, (x0, y0, x1, y1)) in enumerate(zip(unpack(packed), boxes.tolist(), strict=True)):
         weight = crop[..., 3:] ** 4 + np.float32(1e-6)
         layer = np.concatenate([crop[..., :3] * weight, weight], axis=2)
-        if layer.shape[:2] != (y1 - y0, x1 - x0):
-            layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        layer = resize(layer, (y1 - y0, x1 - x0))
         if labels is not None:
             layer *= (labels[y0:y1, x0:x1] == index)[..., None]
         colours[y0:y1, x0:x1] += layer[..., :3]

@@ -1,0 +1,58 @@
+"""The projector against its definition."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from subobject.language.projector import PROJECTORS, TokenProjector, fourier_boxes  # noqa: E402
+
+
+def make(kind="linear", box_features="linear"):
+    torch.manual_seed(0)
+    projector = TokenProjector(5, 8, kind, 7, box_features, 2)
+    projector.reset(1.0)
+    return projector
+
+
+def test_published_is_the_sum_of_two_linear_layers():
+    projector = make()
+    vectors, boxes = torch.randn(3, 5), torch.rand(3, 4)
+    expected = vectors @ projector.vector.weight.T + boxes @ projector.box.weight.T + projector.vector.bias + projector.box.bias
+    assert torch.allclose(projector(vectors, boxes), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", PROJECTORS)
+@pytest.mark.parametrize("box_features", ["linear", "fourier"])
+def test_every_parameter_gets_a_gradient(kind, box_features):
+    projector = make(kind, box_features)
+    projector(torch.randn(2, 3, 5), torch.rand(2, 3, 4)).square().sum().backward()
+    assert [name for name, one in projector.named_parameters() if one.grad is None or not one.grad.any()] == []
+
+
+def test_fourier_features_are_sines_and_cosines_of_doubling_frequencies():
+    features = fourier_boxes(torch.tensor([0.25, 0.0, 0.5, 1.0]), 2)
+    assert features[:6].tolist() == [0.25, 0.0, 0.5, 1.0, 0.5, 0.5]  # x, y, w, h and the centre
+    root = 0.5**0.5
+    assert torch.allclose(features[6:18], torch.tensor([root, 1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0]), atol=1e-6)
+    assert torch.allclose(features[18:], torch.tensor([root, 0, 1, 1, 0, -1, -1, 1, 0, -1, 0, -1]), atol=1e-6)
+
+
+def test_standardised_vectors_come_out_as_wide_as_wanted():
+    vectors = torch.randn(4000, 5) * torch.tensor([1.0, 10, 100, 0.1, 3]) + 7
+    projector = TokenProjector(5, 64, "linear", 7, "linear", 2)
+    projector.reset(0.02)
+    projector.standardise(vectors)
+    out = projector.vector((vectors - projector.mean) / projector.scale)
+    assert out.std().item() == pytest.approx(0.02, rel=0.15)
+    assert out.mean().abs().item() < 1e-3
+
+
+def test_a_value_that_never_changes_does_not_explode():
+    projector = make()
+    projector.standardise(torch.cat([torch.randn(50, 4), torch.ones(50, 1)], dim=1))
+    assert projector(torch.randn(2, 5), torch.rand(2, 4)).abs().max() < 1e5
+
+
+def test_unknown_options_are_named():
+    with pytest.raises(ValueError, match="did you mean 'swiglu'"):
+        make("swiglue")

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from subobject import __version__
-from subobject.cli import evaluate, weights
+from subobject.cli import data, evaluate, weights
+from subobject.cli.caption import caption
 from subobject.cli.common import INTERRUPTED
 from subobject.cli.decode import decode
 from subobject.cli.images import segment, tokenize
@@ -22,8 +23,10 @@ app = typer.Typer(
 app.command()(tokenize)
 app.command()(segment)
 app.command()(decode)
+app.command()(caption)
 app.command()(train)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 
 

@@ -15,11 +15,15 @@ class Job(StrEnum):
 
     boundaries = "boundaries"
     seqae = "seqae"
+    patch = "patch"
+    language = "language"
 
 
 _JOBS = {
     Job.boundaries: "subobject.training.boundaries:train",
     Job.seqae: "subobject.training.seqae:train",
+    Job.patch: "subobject.training.patch:train",
+    Job.language: "subobject.training.language:train",
 }
 
 

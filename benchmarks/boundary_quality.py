@@ -6,6 +6,7 @@ Boundaries are matched as the Berkeley benchmark does (after non-maximum suppres
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from _report import write_report
@@ -14,7 +15,11 @@ from subobject.data.bsds500 import read_split
 from subobject.metrics import run
 from subobject.segments.pipeline import ImageSegmenter
 
-MODELS = ("directsam", "gradient")
+MODELS: dict[str, tuple[str, dict[str, str]]] = {
+    "directsam": ("directsam", {}),
+    "directsam, multiscale": ("directsam", {"mode": "multiscale"}),
+    "gradient": ("gradient", {}),
+}
 SEGMENTERS = ("directsam", "gradient", "slic", "seeds", "felzenszwalb", "patches")
 BUDGETS = (16, 64, 128, 256, 400)
 KEYS = ("tokens", "recall", "precision", "ue", "asa")
@@ -28,8 +33,9 @@ def main() -> None:
     arguments = parser.parse_args()
     images = run.limited(read_split(arguments.data, arguments.split), arguments.limit)
     scores = {}
-    for name in MODELS:
-        scores[name] = run.evaluate_model(images, boundaries.load(name), thresholds=run.even_thresholds(99))
+    for name, (model, options) in MODELS.items():
+        predict = partial(boundaries.load(model), **options)
+        scores[name] = run.evaluate_model(images, predict, thresholds=run.even_thresholds(99))
         print(name, {key: round(value, 4) for key, value in scores[name].items()}, flush=True)
     partitions = []
     for name in SEGMENTERS:

@@ -237,3 +237,12 @@ def test_every_member_of_the_table_follows_the_protocol(boundarynet_folder):
         load("gradiant")
     with pytest.raises(ValueError, match="'gradient' has no weights"):
         load("gradient", weights=boundarynet_folder)
+
+
+def test_multiscale_is_the_mean_of_three_passes(small):
+    images = [picture(96, 160), picture(200, 90)]
+    for image, result in zip(images, probabilities(small, images, mode="multiscale"), strict=True):
+        long = max(image.shape)
+        passes = [probabilities(small, [image], resolution=int(long * scale))[0] for scale in (0.5, 1, 1.5)]
+        assert difference(passes[0], passes[2]) > 1e-3
+        assert difference(result, np.mean(passes, axis=0)) < 1e-6

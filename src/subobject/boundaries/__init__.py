@@ -22,7 +22,14 @@ class BoundaryModel(Protocol):
         """Map RGB images, each ``(H, W, 3)`` uint8 of its own size, to boundary maps of the same sizes."""
 
 
-def load(name: str, *, weights: str | Path | None = None, runtime: str = "auto", device: str = "auto") -> BoundaryModel:
+def load(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    runtime: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> BoundaryModel:
     """Load a boundary model.
 
     Args:
@@ -30,6 +37,7 @@ def load(name: str, *, weights: str | Path | None = None, runtime: str = "auto",
         weights: Release, folder or hub id of its network; ``None`` means the one that ships.
         runtime: What runs the network: ``auto``, ``torch``, ``onnx`` or ``openvino``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; None leaves the choice to the runtime.
 
     Raises:
         ValueError: If the name is unknown, or weights are given to a model that has none.
@@ -40,7 +48,7 @@ def load(name: str, *, weights: str | Path | None = None, runtime: str = "auto",
             raise ValueError(f"the boundary model {name!r} has no weights: leave them out, or use 'directsam'")
         return member()
     named = {} if weights is None else {"name_or_folder": weights}
-    return member.from_pretrained(**named, runtime=runtime, device=device)
+    return member.from_pretrained(**named, runtime=runtime, device=device, threads=threads)
 
 
 def check_image(image: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from subobject.registry import load_member, lookup
 from subobject.runtime import Network, open_network
 from subobject.structures import Boundaries
 
-MODES = ("whole", "pyramid", "tiled")
+MODES = ("whole", "multiscale", "pyramid", "tiled")
 _TORCH_CLASSES = {
     "segformer": "transformers:SegformerForSemanticSegmentation",
     "subobject_boundary_net": "subobject.boundaries.network:BoundaryNet",
@@ -29,6 +29,7 @@ _TORCH_CLASSES = {
 # Inputs of one run on an accelerator; a CPU gains nothing from more than one.
 _GROUP_PIXELS = 8_000_000
 _PYRAMID_OVERLAP = 0.25
+_SCALES = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,11 @@ class DirectSAM:
 
         Args:
             images: RGB, each ``(H, W, 3)`` uint8 of its own size.
-            mode: ``whole``: one pass over the image, scaled. ``pyramid``: the mean of that pass and of ``levels`` finer ones;
-                level ``l`` is made of ``2**l x 2**l`` tiles that overlap by a quarter of a tile, each scaled like a whole image,
-                joined by weights that fade where a tile lacks context. ``tiled``: native resolution for images of any size in
-                bounded memory, by tiles of a fixed size that overlap by a quarter.
+            mode: ``whole``: one pass over the image, scaled. ``multiscale``: the mean of passes at half, one and one and a half
+                times that size, as edge detectors are often judged; 3.5 times the work. ``pyramid``: the mean of the whole pass
+                and of ``levels`` finer ones; level ``l`` is made of ``2**l x 2**l`` tiles that overlap by a quarter of a tile,
+                each scaled like a whole image, joined by weights that fade where a tile lacks context. ``tiled``: native
+                resolution for images of any size in bounded memory, by tiles of a fixed size that overlap by a quarter.
             resolution: Long side in pixels of what the network sees in one pass: of the scaled image or tile (which is then
                 enlarged too), in mode ``tiled`` of a tile. None takes the default of the network: the processor's size for
                 SegFormer; for the shipped network 1024, without enlarging anything.
@@ -150,6 +152,8 @@ class DirectSAM:
             check_image(image)
         if mode == "whole":
             return [Boundaries(probability) for probability in self._scaled(images, resolution)]
+        if mode == "multiscale":
+            return [Boundaries(_clip(self._multiscale(image, resolution))) for image in images]
         if mode == "pyramid":
             return [Boundaries(_clip(self._pyramid(image, resolution, levels))) for image in images]
         return [Boundaries(_clip(self._tiled(image, resolution or self.preprocessing.resolution))) for image in images]
@@ -171,6 +175,11 @@ class DirectSAM:
             count = 1 if self.network.device == "cpu" else max(1, _GROUP_PIXELS // (size[0] * size[1]))
             for first in range(0, len(members), count):
                 yield members[first : first + count]
+
+    def _multiscale(self, image: np.ndarray, resolution: int | None) -> np.ndarray:
+        long = max(self.preprocessing.input_size(_size_hw(image), resolution))
+        least = 4 * self.preprocessing.stride
+        return tiling.merge_levels([self._scaled([image], max(least, round(scale * long)))[0] for scale in _SCALES])
 
     def _pyramid(self, image: np.ndarray, resolution: int | None, levels: int) -> np.ndarray:
         size = _size_hw(image)
@@ -261,5 +270,5 @@ def _boundarynet_preprocessing(config: dict[str, Any], processor: dict[str, Any]
         scale=processor.get("rescale_factor", 1 / 255),
         resolution=1024,
         enlarge=False,
-        stride=2 ** (len(config["channels"]) - 1),
+        stride=config["stride"],
     )

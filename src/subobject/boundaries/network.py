@@ -1,8 +1,8 @@
-"""The small convolutional boundary network that ships: full-resolution side outputs, trained from scratch.
+"""The small convolutional boundary network that ships: features of a trunk, summed from coarse to fine, read out at every level.
 
-The family of HED (arXiv 1504.06375) and PiDiNet (arXiv 2108.07009): stages of residual convolutions, each half the resolution
-of the one before, projected to a common width, summed from coarse to fine, and read out once a stage. It stands behind the same
-interface as the published SegFormer (``directsam.py``); ``config.json`` tells them apart by ``model_type``.
+The family of HED (arXiv 1504.06375) and PiDiNet (arXiv 2108.07009), with the top-down path of feature pyramids (arXiv
+1612.03144). It stands behind the same interface as the published SegFormer (``directsam.py``); ``config.json`` tells them apart
+by ``model_type``.
 """
 
 from dataclasses import dataclass
@@ -12,82 +12,60 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
+from subobject.boundaries.trunks import TRUNKS
+from subobject.registry import lookup
+
 
 class BoundaryNetConfig(PretrainedConfig):
     """Shape of a ``BoundaryNet``.
 
     Args:
-        channels: Channels of each stage; stage ``i`` works at ``1 / 2**i`` of the resolution.
-        blocks: Residual blocks of each stage.
+        trunk: A key of ``subobject.boundaries.trunks.TRUNKS``.
+        channels: Channels of the trunk's stages; of ``residual`` one number a level, of ``efficientnet-lite0`` one number.
+        blocks: Residual blocks of each of these stages.
         width: Channels of the features that are summed from coarse to fine.
         image_mean: Mean of each RGB channel, in [0, 1], subtracted from the pixels.
         image_std: Standard deviation of each RGB channel, by which the pixels are divided.
+        stride: Heights and widths of inputs must be multiples of it; the predictor pads. Set by the model.
     """
 
     model_type = "subobject_boundary_net"
 
     def __init__(
         self,
+        trunk: str = "residual",
         channels: tuple[int, ...] = (16, 32, 64, 96, 128),
         blocks: tuple[int, ...] = (1, 2, 2, 2, 2),
         width: int = 24,
         image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        stride: int = 1,
         **kwargs,
     ):
         if len(channels) != len(blocks):
             raise ValueError(f"channels has {len(channels)} stages but blocks has {len(blocks)}: give one number a stage to both")
+        self.trunk = trunk
         self.channels = list(channels)
         self.blocks = list(blocks)
         self.width = width
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
+        self.stride = stride
         super().__init__(**kwargs)
 
 
 @dataclass
 class BoundaryNetOutput:
-    """``logits``: fused, ``(B, 1, H, W)`` float32. ``side_logits``: one map a stage, each ``(B, 1, H, W)``."""
+    """``logits``: fused, ``(B, 1, H, W)`` float32. ``side_logits``: one map a level, each ``(B, 1, H, W)``."""
 
     logits: Tensor
     side_logits: tuple[Tensor, ...]
 
 
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation, added to their input."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(x + self.norm2(self.conv2(y)))
-
-
-class Stage(nn.Module):
-    """A 3 x 3 convolution that sets the resolution and the width, then residual blocks."""
-
-    def __init__(self, in_channels: int, out_channels: int, blocks: int, stride: int):
-        super().__init__()
-        self.enter = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-        )
-        self.blocks = nn.Sequential(*(ResidualBlock(out_channels) for _ in range(blocks)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.enter(x))
-
-
 class BoundaryNet(PreTrainedModel):
     """Boundary logits of an image at its own resolution.
 
-    Heights and widths must be multiples of ``2 ** (stages - 1)``; the predictor pads.
+    Heights and widths must be multiples of ``config.stride``.
     """
 
     config_class = BoundaryNetConfig
@@ -95,22 +73,20 @@ class BoundaryNet(PreTrainedModel):
 
     def __init__(self, config: BoundaryNetConfig):
         super().__init__(config)
-        widths = [3, *config.channels]
-        self.stages = nn.ModuleList(
-            Stage(widths[i], widths[i + 1], blocks, stride=1 if i == 0 else 2) for i, blocks in enumerate(config.blocks)
-        )
-        self.project = nn.ModuleList(nn.Conv2d(channels, config.width, 1) for channels in config.channels)
+        trunk = lookup(TRUNKS, config.trunk, "trunk")(config.channels, config.blocks)
+        self.trunk = trunk
+        channels = trunk.channels
+        config.stride = 2 ** (len(channels) - 1)
+        width = config.width
+        self.project = nn.ModuleList(nn.Conv2d(number, width, 1) for number in channels)
         self.refine = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(config.width, config.width, 3, padding=1, bias=False), nn.BatchNorm2d(config.width), nn.ReLU()
-            )
-            for _ in config.channels
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()) for _ in channels
         )
-        self.side = nn.ModuleList(nn.Conv2d(config.width, 1, 1) for _ in config.channels)
-        self.fuse = nn.Conv2d(len(config.channels), 1, 1)
+        self.side = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
+        self.fuse = nn.Conv2d(len(channels), 1, 1)
         self.post_init()
         # The fused map starts as the mean of the side outputs.
-        nn.init.constant_(self.fuse.weight, 1 / len(config.channels))
+        nn.init.constant_(self.fuse.weight, 1 / len(channels))
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
@@ -129,11 +105,7 @@ class BoundaryNet(PreTrainedModel):
             pixel_values: Normalised RGB, ``(B, 3, H, W)`` float32.
         """
         size = pixel_values.shape[-2:]
-        features = []
-        x = pixel_values
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
+        features = self.trunk(pixel_values)
         sides = []
         merged = None
         for i in reversed(range(len(features))):

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subobject.images import ImageError, read_image
+    from subobject.language.modeling import SubobjectForCausalLM
+    from subobject.language.processing import SubobjectProcessor
     from subobject.segments.pipeline import ImageSegmenter, segment
     from subobject.structures import Boundaries, MergeTree, Segmentation, Tokens
+    from subobject.tokens.store import TokenStore, TokenWriter
     from subobject.tokens.tokenizer import SubobjectTokenizer
 
 __version__ = "0.1.0"
@@ -23,7 +26,11 @@ _PUBLIC = {
     "ImageSegmenter": "subobject.segments.pipeline",
     "MergeTree": "subobject.structures",
     "Segmentation": "subobject.structures",
+    "SubobjectForCausalLM": "subobject.language.modeling",
+    "SubobjectProcessor": "subobject.language.processing",
     "SubobjectTokenizer": "subobject.tokens.tokenizer",
+    "TokenStore": "subobject.tokens.store",
+    "TokenWriter": "subobject.tokens.store",
     "Tokens": "subobject.structures",
     "read_image": "subobject.images",
     "segment": "subobject.segments.pipeline",
@@ -35,7 +42,11 @@ __all__ = [
     "ImageSegmenter",
     "MergeTree",
     "Segmentation",
+    "SubobjectForCausalLM",
+    "SubobjectProcessor",
     "SubobjectTokenizer",
+    "TokenStore",
+    "TokenWriter",
     "Tokens",
     "read_image",
     "segment",

@@ -75,11 +75,12 @@ def read(path: str | Path) -> LabelArrays:
 
 def _write_png(path: Path, arrays: LabelArrays, boxes: np.ndarray, areas: np.ndarray) -> None:
     from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
+
+    from subobject.images import own_png_info
 
     if len(areas) > 2**16:
         raise ValueError(f"a 16-bit PNG holds 65,536 segments, but there are {len(areas)}: cut to fewer, or use npz")
-    info = PngInfo()
+    info = own_png_info()
     tree = {"parents": arrays.parents.tolist(), "strengths": arrays.strengths.astype(float).tolist()}
     info.add_text(_TREE_KEY, json.dumps(tree), zip=True)
     Image.fromarray(arrays.labels.astype(np.uint16)).save(path, pnginfo=info)

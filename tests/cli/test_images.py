@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from subobject import Segmentation
+from subobject import Segmentation, TokenStore
 from subobject.cli.main import app
 
 LIGHT = ["--segmenter", "gradient", "--embedder", "mean-colour"]
@@ -125,22 +125,26 @@ def test_a_folder_of_500_with_20_broken_ends_with_480_done(tmp_path):
 def test_a_second_run_does_only_what_is_missing(tmp_path, blocks):
     for name in "abc":
         save(tmp_path / "in" / f"{name}.png", blocks)
-    command = ["tokenize", tmp_path / "in", "-o", tmp_path / "out", "--json", *LIGHT]
+    command = ["segment", tmp_path / "in", "-o", tmp_path / "out", "--json", "--segmenter", "gradient", "--format", "npz"]
     run(*command)
     before = everything(tmp_path / "out")
-    (tmp_path / "out" / "b.parquet").unlink()
+    (tmp_path / "out" / "b.npz").unlink()
     lines = json_lines(run(*command).stdout)
     assert [line.get("skipped", False) for line in lines] == [True, False, True]
     assert everything(tmp_path / "out") == before
+    (tmp_path / "out" / ".b.4711.partial.npz").write_text("left by a killed run")
     lines = json_lines(run(*command, "--max-tokens", 2).stdout)
-    assert [line.get("tokens") for line in lines] == [2, 2, 2], "other settings must not keep old results"
+    assert [line.get("segments") for line in lines] == [2, 2, 2], "other settings must not keep old results"
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_files_that_differ_only_in_their_suffix_keep_it(tmp_path, blocks):
     save(tmp_path / "in" / "a.png", blocks)
     save(tmp_path / "in" / "a.jpg", blocks)
     assert run("tokenize", tmp_path / "in", "-o", tmp_path / "out", *LIGHT).exit_code == 0
-    assert {path.name for path in (tmp_path / "out").glob("*.parquet")} == {"a.png.parquet", "a.jpg.parquet"}
+    assert TokenStore.open(tmp_path / "out").image_ids() == ["a.jpg", "a.png"]
+    assert run("decode", tmp_path / "out").exit_code == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a.png.decoded.png", "a.jpg.decoded.png"}
 
 
 @pytest.mark.parametrize(
@@ -177,14 +181,11 @@ def test_sources_without_images_are_wrong_usage(tmp_path, source):
     assert source in result.stderr
 
 
-def test_decode_names_damaged_files_and_does_the_others(tmp_path, blocks):
-    save(tmp_path / "in" / "a.png", blocks)
-    run("tokenize", tmp_path / "in", "-o", tmp_path / "out", *LIGHT)
-    (tmp_path / "out" / "b.parquet").write_bytes(b"PAR1 not really")
-    result = run("decode", tmp_path / "out", "-o", tmp_path / "pictures")
-    assert result.exit_code == 1
-    assert "b.parquet" in result.stderr
-    assert (tmp_path / "pictures" / "a.decoded.png").exists()
+def test_decode_refuses_what_is_no_store(tmp_path):
+    for source in (tmp_path, tmp_path / "missing"):
+        result = run("decode", source)
+        assert result.exit_code == 2
+        assert f"{source} holds no token store" in result.stderr
 
 
 def test_an_interrupted_run_leaves_whole_files_and_resumes(tmp_path):

@@ -1,11 +1,14 @@
 """What the commands share: options, messages, progress, exit statuses."""
 
+import dataclasses
+import functools
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -46,6 +49,48 @@ class Device(StrEnum):
 
 RuntimeOption = Annotated[Runtime, typer.Option("--runtime", help="What runs the networks.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the dataclasses among its parameters, each field an option of its own.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Common:
+        ...     name: str
+        ...     json: bool = False
+        >>> @spread
+        ... def greet(common: Common, loud: bool = False) -> None:
+        ...     print(common, loud)
+        >>> list(inspect.signature(greet).parameters)
+        ['name', 'json', 'loud']
+        >>> greet(name="Ada", json=True, loud=False)
+        Common(name='Ada', json=True) False
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        group = parameter.annotation
+        if not dataclasses.is_dataclass(group):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = group
+        hints = get_type_hints(group, include_extras=True)
+        for one in dataclasses.fields(group):
+            default = inspect.Parameter.empty if one.default is dataclasses.MISSING else one.default
+            parameters.append(
+                inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name])
+            )
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{one.name: values.pop(one.name) for one in dataclasses.fields(group)})
+        command(**values)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
 
 
 def fail(message: str, status: int = WRONG_USAGE) -> NoReturn:

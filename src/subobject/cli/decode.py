@@ -1,6 +1,5 @@
 """``subobject decode``: tokens in, pictures out."""
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,75 +19,89 @@ from subobject.cli.common import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from subobject.embeddings import Embedder
-
-SUFFIX = ".decoded.png"
+    from subobject.tokens.store import TokenStore
 
 
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `subobject tokenize` wrote, or one file of it.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Token store that `subobject tokenize -o DIR` wrote.")],
     output: Output = None,
     runtime: RuntimeOption = Runtime.auto,
     device: DeviceOption = Device.auto,
     as_json: Json = False,
 ) -> None:
-    """Paint pictures from tokens, from their vectors and boxes alone: NAME.decoded.png, beside the tokens or in DIR.
+    """Paint pictures from tokens, from their vectors and boxes alone: NAME.decoded.png, in the store or in the output folder.
 
     Example:
 
         subobject decode tokens -o pictures
     """
     with usage_errors():
-        files = _find(source)
-        root = source if source.is_dir() else source.parent
-        folder = output or root
+        from subobject.images import FoundImage, write_png
+        from subobject.scale.jobs import DECODED_SUFFIX, Outputs
+        from subobject.tokens.store import TokenStore
+        from subobject.tokens.tokenizer import decode_tokens
+
+        folder = output or source
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"the output {folder} is a file: give a folder with -o")
-    failed = 0
-    for file in files:
+        store = TokenStore.open(source)
+        embedder = _embedder(store, runtime, device)
+        names, errors = _names(store)
+        outputs = Outputs.of(folder, [FoundImage(Path(name), Path(name)) for name in names.values()])
+    for i, name in names.items():
         try:
-            picture = _decode_file(file, runtime, device)
+            picture = decode_tokens(store[i].tokens, embedder)[0]
         except ValueError as error:
-            failed += 1
-            typer.echo(f"Failed: {error}", err=True)
-            if as_json:
-                emit({"tokens": str(file), "error": str(error)}, "", as_json)
+            errors.append(str(error))
             continue
-        from subobject.images import write_png
-
-        target = folder / file.relative_to(root).with_suffix(SUFFIX)
+        target = outputs.path(Path(name), DECODED_SUFFIX)
         write_png(target, picture)
         height, width = picture.shape[:2]
-        emit({"tokens": str(file), "image": str(target), "width": width, "height": height}, f"{file} -> {target}", as_json)
-    raise typer.Exit(SOME_FAILED if failed else OK)
+        emit({"image_id": name, "image": str(target), "width": width, "height": height}, f"{name} -> {target}", as_json)
+    for reason in dict.fromkeys(errors):  # A damaged shard is named once, not once an image.
+        typer.echo(f"Failed: {reason}", err=True)
+        if as_json:
+            emit({"error": reason, "images": errors.count(reason)}, "", as_json)
+    if errors:
+        typer.echo(f"{len(store) - len(errors)} done, {len(errors)} failed", err=True)
+    raise typer.Exit(SOME_FAILED if errors else OK)
 
 
-def _find(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ValueError(f"{source} does not exist: give a folder that `subobject tokenize` wrote")
-    files = sorted(file for file in source.rglob("*.parquet") if not file.name.startswith("."))
-    if not files:
-        raise ValueError(f"{source} holds no tokens (*.parquet): make some with `subobject tokenize ... -o {source}`")
-    return files
+def _names(store: "TokenStore") -> tuple[dict[int, str], list[str]]:
+    """Return the names of the images that can be decoded, by index, and one sentence for each of the others."""
+    names: dict[int, str] = {}
+    errors = []
+    for i in range(len(store)):
+        try:
+            name = store.row(i).image_id
+        except ValueError as error:
+            errors.append(str(error))
+            continue
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            errors.append(f"{name} leads out of the output folder: a store must not choose where files are written")
+        else:
+            names[i] = name
+    return names, errors
 
 
-def _decode_file(file: Path, runtime: str, device: str) -> "np.ndarray":
-    from subobject.tokens.store import read_tokens
-    from subobject.tokens.tokenizer import decode_tokens
+def _embedder(store: "TokenStore", runtime: str, device: str) -> "Embedder":
+    """Load the embedder that made a store, and make sure that it is the same.
 
-    stored = read_tokens(file)
-    name, weights = stored.source.get("embedder"), stored.source.get("embedder_weights")
-    if name is None:
-        raise ValueError(f"{file} does not say which embedder made it: write it again with `subobject tokenize`")
-    return decode_tokens(stored.tokens, _embedder(name, weights, runtime, device))[0]
-
-
-@cache
-def _embedder(name: str, weights: str | None, runtime: str, device: str) -> "Embedder":
+    Raises:
+        ValueError: If the store does not name it, or its weights have changed since.
+    """
     from subobject.tokens.tokenizer import load_embedder
+    from subobject.weights import fingerprint
 
-    return load_embedder(name, weights, runtime=runtime, device=device)
+    settings = store.settings
+    if "embedder" not in settings:
+        raise ValueError(f"{store.folder} does not say which embedder made it: its settings hold no 'embedder'")
+    embedder = load_embedder(settings["embedder"], settings.get("embedder_weights"), runtime=runtime, device=device)
+    folder, expected = getattr(embedder, "folder", None), settings.get("embedder_sha256")
+    if folder is not None and expected is not None and fingerprint(folder) != expected:
+        raise ValueError(
+            f"the weights of the embedder {settings['embedder']!r} in {folder} are not those that made {store.folder} "
+            "(their SHA-256 differs): bring those back, or tokenize the images again"
+        )
+    return embedder

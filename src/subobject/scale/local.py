@@ -1,81 +1,40 @@
-"""Many images on one machine: reading runs ahead in a thread, broken images are named and the others done, runs resume."""
+"""Many images on one machine: broken images are named and the others done; one process that reads ahead, or several."""
 
-import json
 import logging
+import multiprocessing
+import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from multiprocessing.connection import wait
+from typing import TypeVar
 
 import numpy as np
 
-from subobject.files import atomic_path
-from subobject.images import FoundImage, ImageError, output_stems, read_image
+from subobject.images import FoundImage, ImageError, read_image
+from subobject.scale.jobs import Job, Result
 from subobject.timing import Clock
 
 logger = logging.getLogger(__name__)
-RUN_FILE = "subobject-run.json"
 _READ_AHEAD = 2
-_CLOCK_TICK = 0.02
-"""Seconds after which a file system gives a later modification time to a new file."""
+_AHEAD_A_WORKER = 2
+
+T = TypeVar("T")
+Pixels = tuple[np.ndarray, Clock]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: ``summary`` when it was done, ``error`` (one sentence) when it failed, neither when skipped."""
+    """What became of one image: ``result`` when it was done, ``error`` (one sentence) when it failed, neither when skipped."""
 
     image: FoundImage
-    summary: dict[str, Any] | None = None
+    result: Result | None = None
     error: str | None = None
-
-    @property
-    def skipped(self) -> bool:
-        """Whether an earlier run had done it."""
-        return self.summary is None and self.error is None
-
-
-class Run:
-    """The output folder of a run: names its files, and knows which were done with the same settings.
-
-    Args:
-        folder: Output folder; made if missing.
-        images: All images of the run.
-        settings: What decides the content of the outputs. An earlier run with other settings is done again.
-
-    Raises:
-        ValueError: If the folder is a file or cannot be written.
-    """
-
-    def __init__(self, folder: Path, images: list[FoundImage], settings: dict[str, Any]):
-        self.folder = folder
-        self._stems = dict(zip([image.path for image in images], output_stems(images), strict=True))
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"the output {folder} is a file: give a folder with -o")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._started = _started(folder / RUN_FILE, settings)
-        except OSError as error:
-            raise ValueError(f"cannot write to the output folder {folder}: {error.strerror or error}") from error
-
-    def path(self, image: FoundImage, suffix: str) -> Path:
-        """Return ``folder / <relative path without suffix><suffix>``; see ``images.output_stems``."""
-        stem = self._stems[image.path]
-        return self.folder / stem.with_name(stem.name + suffix)
-
-    def has(self, image: FoundImage, suffixes: list[str]) -> bool:
-        """Whether all outputs of an image are there, made with these settings from this version of the file."""
-        try:
-            changed = image.path.stat().st_mtime
-            written = [self.path(image, suffix).stat().st_mtime for suffix in suffixes]
-            return all(at > self._started and at >= changed for at in written)
-        except OSError:
-            return False
 
 
 @contextmanager
@@ -98,44 +57,65 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def process(
-    images: list[FoundImage],
-    work: Callable[[FoundImage, np.ndarray, Clock], dict[str, Any]],
-    is_done: Callable[[FoundImage], bool],
-) -> Iterator[Outcome]:
-    """Read and work on images one after the other.
+def process(images: list[FoundImage], job: Job, is_done: Callable[[FoundImage], bool], *, workers: int = 1) -> Iterator[Outcome]:
+    """Work on images.
 
     Args:
         images: What to do, in order.
-        work: Called with the image, its pixels ``(H, W, 3)`` uint8 and a clock that holds ``read``; returns a summary.
-        is_done: Whether an image needs no work.
+        job: The work.
+        is_done: Whether an image needs none.
+        workers: Processes to work in; 1 is this one.
 
     Yields:
         One outcome an image, in order. A failure never ends the run.
+
+    Raises:
+        ValueError: If ``workers`` is below 1, or a worker was killed.
     """
-    todo = iter(images)
-    with ThreadPoolExecutor(1) as reader:
-
-        def start(image: FoundImage) -> tuple[FoundImage, Future[tuple[np.ndarray, Clock]] | None]:
-            return image, None if is_done(image) else reader.submit(_read, image)
-
-        ahead = [start(image) for image in islice(todo, _READ_AHEAD)]
-        try:
-            for upcoming in chain(todo, [None] * len(ahead)):
-                image, future = ahead.pop(0)
-                if upcoming is not None:
-                    ahead.append(start(upcoming))
-                yield Outcome(image) if future is None else _finish(image, future, work)
-        finally:
-            for _, future in ahead:
-                if future is not None:
-                    future.cancel()
-
-
-def _finish(image: FoundImage, future: "Future[tuple[np.ndarray, Clock]]", work: Callable[..., dict[str, Any]]) -> Outcome:
+    if workers < 1:
+        raise ValueError(f"workers is {workers}: use 1 or more")
+    if workers == 1:
+        with ThreadPoolExecutor(1) as reader:
+            for image, reading in _ahead(images, is_done, lambda image: reader.submit(_read, image), _READ_AHEAD):
+                yield Outcome(image) if reading is None else _attempt(image, job, reading.result)
+        return
+    context = multiprocessing.get_context("spawn")
     try:
-        pixels, clock = future.result()
-        return Outcome(image, summary=work(image, pixels, clock))
+        with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(job,)) as pool:
+            ahead = _ahead(images, is_done, lambda image: pool.submit(_attempt_in_worker, image), _AHEAD_A_WORKER * workers)
+            for image, working in ahead:
+                yield Outcome(image) if working is None else working.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            "a worker was killed, most likely for want of memory: use fewer --workers; the same command continues the run"
+        ) from None
+
+
+def _ahead(
+    images: list[FoundImage], is_done: Callable[[FoundImage], bool], submit: Callable[[FoundImage], Future[T]], depth: int
+) -> Iterator[tuple[FoundImage, Future[T] | None]]:
+    """Yield each image with its future, None if it is done, while the next ``depth`` are under way."""
+    todo = iter(images)
+
+    def start(image: FoundImage) -> tuple[FoundImage, Future[T] | None]:
+        return image, None if is_done(image) else submit(image)
+
+    waiting = [start(image) for image in islice(todo, depth)]
+    try:
+        for upcoming in chain(todo, [None] * len(waiting)):
+            if upcoming is not None:
+                waiting.append(start(upcoming))
+            yield waiting.pop(0)
+    finally:
+        for _, future in waiting:
+            if future is not None:
+                future.cancel()
+
+
+def _attempt(image: FoundImage, job: Job, read: Callable[[], Pixels]) -> Outcome:
+    try:
+        pixels, clock = read()
+        return Outcome(image, result=job(image, pixels, clock))
     except ImageError as error:
         return Outcome(image, error=str(error))
     except MemoryError:
@@ -147,23 +127,29 @@ def _finish(image: FoundImage, future: "Future[tuple[np.ndarray, Clock]]", work:
         return Outcome(image, error=f"{image.path}: {type(error).__name__}: {error}")
 
 
-def _read(image: FoundImage) -> tuple[np.ndarray, Clock]:
+def _read(image: FoundImage) -> Pixels:
     clock = Clock()
     with clock.measure("read"):
         return read_image(image.path), clock
 
 
-def _started(path: Path, settings: dict[str, Any]) -> float:
-    """Return the modification time after which outputs were made with these settings: that of the run file.
+_worker_job: Job
 
-    The file keeps its time as long as the settings stay the same.
-    """
-    try:
-        if json.loads(path.read_text()) == settings:
-            return path.stat().st_mtime
-    except (OSError, ValueError):
-        pass
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(settings, indent=2) + "\n")
-    time.sleep(_CLOCK_TICK)
-    return path.stat().st_mtime
+
+def _start_worker(job: Job) -> None:
+    """Prepare a worker: Ctrl-C is the parent's to handle, and a parent that is killed takes its workers with it."""
+    global _worker_job
+    _worker_job = job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _attempt_in_worker(image: FoundImage) -> Outcome:
+    return _attempt(image, _worker_job, lambda: _read(image))

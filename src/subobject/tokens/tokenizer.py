@@ -18,7 +18,7 @@ from subobject.segments.pipeline import DEFAULT, ImageSegmenter
 from subobject.structures import Segmentation, Tokens
 from subobject.timing import Clock
 from subobject.tokens.order import ORDERS, arrange
-from subobject.weights import resolve
+from subobject.weights import ASSETS, fingerprint, resolve
 
 MODEL_TYPE = "subobject_tokenizer"
 _WEIGHT_FOLDERS = {"boundary_weights": "boundaries", "embedder_weights": "embedder"}
@@ -91,7 +91,13 @@ class SubobjectTokenizer:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path | None = None, *, runtime: str = "auto", device: str = "auto", **changes: Any
+        cls,
+        name: str | Path | None = None,
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        **changes: Any,
     ) -> "SubobjectTokenizer":
         """Load a tokenizer.
 
@@ -99,6 +105,7 @@ class SubobjectTokenizer:
             name: Folder written by ``save_pretrained`` or hub id; ``None`` means the one that ships.
             runtime: What runs the networks: ``auto``, ``torch``, ``onnx`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+            threads: CPU threads of the networks; None leaves the choice to the runtime.
             **changes: Fields of ``TokenizerConfig`` to replace.
 
         Raises:
@@ -113,8 +120,9 @@ class SubobjectTokenizer:
         else:
             folder = resolve(name, "tokenizer")
             config = _locate_weights(replace(TokenizerConfig.from_json(folder / "config.json"), **changes), folder)
-        segmenter = ImageSegmenter.load(config.segmenter, weights=config.boundary_weights, runtime=runtime, device=device)
-        embedder = load_embedder(config.embedder, config.embedder_weights, runtime=runtime, device=device)
+        network: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
+        segmenter = ImageSegmenter.load(config.segmenter, weights=config.boundary_weights, **network)
+        embedder = load_embedder(config.embedder, config.embedder_weights, **network)
         return cls(config, segmenter, embedder)
 
     def __call__(self, images: Any, *, max_tokens: int | None = None, threshold: float | None = None) -> Tokens:
@@ -169,23 +177,48 @@ class SubobjectTokenizer:
         """
         return decode_tokens(tokens, self.embedder)
 
+    def settings(self, *, max_tokens: int | None = None, threshold: float | None = None) -> dict[str, Any]:
+        """Return what decides the tokens of an image, as JSON values; ``TokenWriter`` keeps them in a store.
+
+        Args:
+            max_tokens: As in a call.
+            threshold: As in a call.
+
+        Returns:
+            The fields of ``TokenizerConfig``, with the names of the weights that are used and the budget that holds,
+            ``threshold``, and ``boundary_sha256`` and ``embedder_sha256``, see ``weights.fingerprint``; None without weights.
+        """
+        if max_tokens is None and threshold is None:
+            max_tokens = self.config.max_tokens
+        values = asdict(self.config) | {"max_tokens": max_tokens, "threshold": threshold}
+        for field_name, folder in self._weight_folders().items():
+            given = values[field_name]
+            if folder is not None and (given is None or Path(given).is_dir()):
+                values[field_name] = folder.name if folder.parent == ASSETS else str(folder.resolve())
+            values[field_name.replace("_weights", "_sha256")] = None if folder is None else fingerprint(folder)
+        return values
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and the weights; ``from_pretrained`` reads the folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = self.config
-        sources = {"boundary_weights": self.segmenter.boundary_model, "embedder_weights": self.embedder}
-        for field_name, owner in sources.items():
-            weights = getattr(owner, "folder", None)
+        for field_name, weights in self._weight_folders().items():
             if weights is None:
                 continue
             target = folder / _WEIGHT_FOLDERS[field_name]
-            if Path(weights).resolve() != target.resolve():
+            if weights.resolve() != target.resolve():
                 shutil.copytree(weights, target, dirs_exist_ok=True)
             change: dict[str, Any] = {field_name: _WEIGHT_FOLDERS[field_name]}
             config = replace(config, **change)
         with atomic_path(folder / "config.json") as partial:
             partial.write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n")
+
+    def _weight_folders(self) -> dict[str, Path | None]:
+        """Return the folder of the weights behind each field of the config; None where there is no network."""
+        owners = {"boundary_weights": self.segmenter.boundary_model or self.segmenter.method, "embedder_weights": self.embedder}
+        folders = {field_name: getattr(owner, "folder", None) for field_name, owner in owners.items()}
+        return {field_name: None if folder is None else Path(folder) for field_name, folder in folders.items()}
 
     def push_to_hub(self, repo_id: str, **options: Any) -> None:
         """Upload the tokenizer to the Hugging Face hub; ``options`` go to ``HfApi.create_repo`` (``private``, ``token``)."""
@@ -212,7 +245,9 @@ def check_budget(max_tokens: int | None, threshold: float | None) -> None:
         raise ValueError(f"threshold is {threshold}: use a boundary strength from 0 to 1")
 
 
-def load_embedder(name: str, weights: str | None, *, runtime: str = "auto", device: str = "auto") -> Embedder:
+def load_embedder(
+    name: str, weights: str | None, *, runtime: str = "auto", device: str = "auto", threads: int | None = None
+) -> Embedder:
     """Load an embedder by name; ``weights`` is a release, folder or hub id, ``None`` the one that ships.
 
     Raises:
@@ -223,7 +258,8 @@ def load_embedder(name: str, weights: str | None, *, runtime: str = "auto", devi
         if weights is not None:
             raise ValueError(f"the embedder {name!r} has no weights: leave them out, or use 'seqae'")
         return member()
-    return member.from_pretrained(**({} if weights is None else {"name_or_folder": weights}), runtime=runtime, device=device)
+    named = {} if weights is None else {"name_or_folder": weights}
+    return member.from_pretrained(**named, runtime=runtime, device=device, threads=threads)
 
 
 def decode_tokens(tokens: Tokens, embedder: Embedder) -> list[np.ndarray]:

@@ -178,7 +178,9 @@ class PanopticSegmenter(MaskSegmenter):
     def masks(self, image: np.ndarray) -> MaskSet:
         """Return the panoptic segments, which do not overlap, with class probabilities as scores."""
         height, width = image.shape[:2]
-        classes, logits = self.network(pixel_values=self.processor.normalise(resize(image, self.processor.size(height, width))))
+        classes, probabilities = self.network(
+            pixel_values=self.processor.normalise(resize(image, self.processor.size(height, width)))
+        )
         shifted = np.exp(classes - classes.max(axis=1, keepdims=True))
         probability = shifted / shifted.sum(axis=1, keepdims=True)
         scores = probability.max(axis=1)
@@ -186,8 +188,7 @@ class PanopticSegmenter(MaskSegmenter):
         masks: list[Mask] = []
         kept: list[float] = []
         if len(queries):
-            inside = np.stack([resize(logits[i], (height, width)) for i in queries])
-            inside = 1 / (1 + np.exp(-inside))
+            inside = np.stack([resize(probabilities[i], (height, width)) for i in queries])
             winner = np.argmax(inside * scores[queries, None, None], axis=0)
             for row, query in enumerate(queries):
                 own = winner == row

@@ -4,6 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+_MASK2FORMER_SIZE = (384, 384)
 
 
 class PointPrompted(nn.Module):
@@ -52,7 +55,7 @@ class Panoptic(nn.Module):
 
     def __init__(self, model: nn.Module, task: Tensor | None):
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.register_buffer("task", task, persistent=False)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,8 +65,12 @@ class Panoptic(nn.Module):
             pixel_values: Normalised image, ``(1, 3, H, W)`` float32.
 
         Returns:
-            Class logits ``(Q, C + 1)``, the last for no object, and mask logits ``(Q, h, w)``, both float32.
+            Class logits ``(Q, C + 1)``, the last for no object, and mask probabilities ``(Q, h, w)``, both float32.
         """
         inputs = {} if self.task is None else {"task_inputs": self.task}
         output = self.model(pixel_values=pixel_values, **inputs)
-        return output.class_queries_logits[0].float(), output.masks_queries_logits[0].float()
+        logits = output.masks_queries_logits.float()
+        if self.model.config.model_type == "mask2former":
+            # Its processor enlarges logits to this size first; those of the others enlarge probabilities only.
+            logits = F.interpolate(logits, _MASK2FORMER_SIZE, mode="bilinear", align_corners=False)
+        return output.class_queries_logits[0].float(), logits[0].sigmoid()

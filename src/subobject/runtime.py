@@ -89,6 +89,22 @@ def _require(package: str) -> None:
         raise ModuleNotFoundError(f"{package} is not installed: {_INSTALL[package]}")
 
 
+def torch_device(device: str) -> str:
+    """Return the device that torch shall use: ``auto`` is the best there is.
+
+    Raises:
+        ValueError: If torch does not find it.
+    """
+    import torch
+
+    if device == "auto":
+        return _best_torch_device()
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device.partition(":")[0]]:
+        raise ValueError(f"torch finds no {device} device on this machine: use device='cpu', or install a torch build for it")
+    return device
+
+
 def _best_torch_device() -> str:
     if importlib.metadata.version("torch").endswith("+cpu"):
         return "cpu"  # saves the import of torch where another runtime will do
@@ -105,9 +121,7 @@ def _open_torch(onnx: Path | None, factory: TorchFactory | None, device: str, th
     _require("torch")
     import torch
 
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device.partition(":")[0]]:
-        raise ValueError(f"torch finds no {device} device on this machine: use device='cpu', or install a torch build for it")
+    device = torch_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     module = factory().eval().to(device)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MODEL_TYPE = "subobject_seqae"
 MAX_CELLS = 1 << 18
 """Pixels of sequences that wait for each other in ``embed_batch``; bounds memory."""
+BUCKET_CELLS = {"cpu": 1 << 10}
+"""Padded pixels that a network runs at once, by device: on a CPU as many as its caches hold."""
+MANY_CELLS = 1 << 15
+"""The same on other devices."""
 
 
 class SeqAEEmbedder:
@@ -130,7 +134,7 @@ class SeqAEEmbedder:
             for row in ragged.rows(packed.sizes, self.queries, self.context):
                 vectors[np.concatenate(row)] = self.row_encoder(**ragged.lay_out(packed, row, self.queries))[0]
             return vectors
-        for group in buckets(packed.sizes):
+        for group in buckets(packed.sizes, BUCKET_CELLS.get(self.encoder.device, MANY_CELLS)):
             pixels, sizes = pad(packed, group)
             vectors[group] = self.encoder(pixels=pixels, sizes=sizes)[0]
         return vectors
@@ -158,7 +162,7 @@ class SeqAEEmbedder:
             raise ValueError(f"the vectors have {vectors.shape[1]} values, but this network makes {self.dim}")
         vectors = np.pad(vectors, ((0, 0), (0, self.dim - vectors.shape[1])))
         decoded = PackedSegments.zeros(sizes)
-        for group in buckets(sizes):
+        for group in buckets(sizes, BUCKET_CELLS.get(self.decoder.device, MANY_CELLS)):
             lengths = sizes[group].astype(np.int64).prod(axis=1)
             index = np.arange(lengths.max(), dtype=np.int64)
             (pixels,) = self.decoder(vectors=vectors[group], sizes=sizes[group].astype(np.int64), index=index)

@@ -212,12 +212,12 @@ def pad(packed: PackedSegments, indices: np.ndarray) -> tuple[np.ndarray, np.nda
     return pixels, sizes
 
 
-def buckets(sizes: np.ndarray, max_cells: int = 8192) -> list[np.ndarray]:
+def buckets(sizes: np.ndarray, max_cells: int) -> list[np.ndarray]:
     """Group sequences of similar length; padding a group to its longest costs at most ``BUCKET_RATIO`` times its pixels.
 
     Args:
         sizes: Crop sizes ``(h, w)``, ``(N, 2)`` integer.
-        max_cells: Largest padded size ``B * L`` of a group with more than one member; bounds memory.
+        max_cells: Largest padded size ``B * L`` of a group with more than one member.
 
     Returns:
         Index arrays that hold every index of ``0 .. N - 1`` once, shortest sequences first.

@@ -1,4 +1,4 @@
-"""Factors on the learning rate by the beginning of a parameter's name."""
+"""Networks that training builds, what they start from, and their learning rates."""
 
 import pytest
 
@@ -9,6 +9,18 @@ from transformers import TrainingArguments  # noqa: E402
 
 from subobject.boundaries.network import BoundaryNet, BoundaryNetConfig  # noqa: E402
 from subobject.training.boundaries import BoundaryTrainer  # noqa: E402
+from subobject.training.boundary_models import build_model  # noqa: E402
+
+TINY = {"channels": [4, 6], "blocks": [1, 1], "width": 4}
+
+
+def test_weights_in_half_precision_are_trained_in_single(tmp_path):
+    start = BoundaryNet(BoundaryNetConfig(**TINY)).half()
+    start.save_pretrained(tmp_path)
+    model = build_model(TINY | {"initial": str(tmp_path)})
+    for (name, value), expected in zip(model.named_parameters(), start.parameters(), strict=True):
+        assert value.dtype == torch.float32, name
+        torch.testing.assert_close(value, expected.float(), rtol=0, atol=0)
 
 
 def test_the_longest_beginning_sets_the_learning_rate_of_every_parameter(tmp_path):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -46,7 +47,9 @@ def build_model(section: dict[str, Any]) -> PreTrainedModel:
         model = model_class(config)
     else:
         folder = weights.resolve(initial, "boundaries")
-        model = model_class.from_pretrained(folder, config=config, use_safetensors=True, ignore_mismatched_sizes=True)
+        model = model_class.from_pretrained(
+            folder, config=config, use_safetensors=True, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
     if batch_norm == "sync":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     elif batch_norm == "frozen":

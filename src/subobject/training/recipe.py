@@ -176,19 +176,25 @@ def run(
     collate: Callable[[list[Any]], dict[str, Any]],
     make_trainer: Callable[..., Trainer],
 ) -> Path:
-    """Train, resuming from the last checkpoint in the output folder, and save the weights in ``<output>/final``."""
+    """Train, resuming from the last checkpoint in the output folder, and save the weights in ``<output>/final``.
+
+    A finished run is left as it is.
+    """
     output = Path(recipe.output)
     output.mkdir(parents=True, exist_ok=True)
     if args.process_index == 0:
         with atomic_path(output / "recipe.yaml") as partial:
             partial.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False))
-    last, _ = last_complete_checkpoint(recipe)
+    final = output / "final"
+    last, done = last_complete_checkpoint(recipe)
+    if 0 < args.max_steps <= done and (output / STATE_FILE).is_file():
+        logger.info("%s is finished", output)
+        return final
     if last is not None:
         logger.info("resuming from %s", last)
     callbacks = [MovingAverage(recipe.ema, last)] if recipe.ema else []
     trainer = make_trainer(model=model, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=last)
-    final = output / "final"
     trainer.save_model(str(final))
     if args.process_index == 0:
         # Written last: it says that the run is finished.

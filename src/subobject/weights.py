@@ -3,14 +3,17 @@
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from subobject.files import sha256
+
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = "SHA256.json"
 HUB_PATTERNS = ("*.json", "*.safetensors", "*.onnx", "README.md")
-Kind = Literal["boundaries", "embedder", "tokenizer"]
+Kind = Literal["boundaries", "masks", "embedder", "tokenizer", "captioner"]
 
 
 class WeightsError(ValueError):
@@ -59,9 +62,9 @@ RELEASES: dict[str, Release] = {
             kind="boundaries",
             files=("config.json", "preprocessor_config.json", "model.safetensors", "model.onnx", "README.md"),
             licence="non-commercial research and education, as its data",
-            data="BSDS500, the 200 training photographs",
+            data="BSDS500, the 300 training and validation photographs; its trunk started from ImageNet",
             recipe="recipes/boundaries_small.yaml",
-            summary="convolutional boundary network, trained from scratch",
+            summary="convolutional boundary network on EfficientNet-Lite0",
         ),
         Release(
             name="seqae.bsds500",
@@ -71,6 +74,24 @@ RELEASES: dict[str, Release] = {
             data="BSDS500, segments of three annotators of the 200 training photographs",
             recipe="recipes/seqae_small.yaml",
             summary="sequence-to-sequence autoencoder of segments, trained from scratch",
+        ),
+        Release(
+            name="patch.bsds500",
+            kind="embedder",
+            files=("config.json", "model.safetensors", "README.md"),
+            licence="non-commercial research and education, as its data",
+            data="BSDS500, patches of the 200 training photographs",
+            recipe="recipes/patch_small.yaml",
+            summary="linear autoencoder of 32 x 32 patches",
+        ),
+        Release(
+            name="patch.bsds500-p16",
+            kind="embedder",
+            files=("config.json", "model.safetensors", "README.md"),
+            licence="non-commercial research and education, as its data",
+            data="BSDS500, patches of the 200 training photographs",
+            recipe="recipes/patch_small.yaml",
+            summary="linear autoencoder of 16 x 16 patches",
         ),
     )
 }
@@ -109,8 +130,13 @@ def resolve(name_or_path: str | Path, kind: Kind) -> Path:
     return folder
 
 
-def load_torch(model_class: Any, folder: Path) -> Any:
+def load_torch(model_class: Any, folder: Path, *, unused: tuple[str, ...] = ()) -> Any:
     """Load a ``PreTrainedModel`` from ``config.json`` and safetensors in a folder, in evaluation mode, float32, on the CPU.
+
+    Args:
+        model_class: A ``PreTrainedModel``, or an auto class of transformers.
+        folder: Where the files are.
+        unused: Parts of the model, by a name in the dotted names of their parameters, that the files may lack.
 
     Raises:
         WeightsError: If the folder has no safetensors or they lack a parameter of the model.
@@ -129,10 +155,63 @@ def load_torch(model_class: Any, folder: Path) -> Any:
     finally:
         if shows_bar:
             logging.enable_progress_bar()
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    missing = sorted(key for key in report["missing_keys"] if not set(key.split(".")) & set(unused))
+    if missing:
         raise WeightsError(f"{folder} lacks {len(missing)} parameters of {model_class.__name__}, such as {missing[0]}")
     return model.eval()
+
+
+def read_config(folder: Path, model_type: str, what: str) -> dict[str, Any]:
+    """Read ``config.json`` of a model of ours.
+
+    Args:
+        folder: Where the file is.
+        model_type: What its ``model_type`` must be.
+        what: What that stands for, for the message ("a SeqAE network").
+
+    Raises:
+        WeightsError: If the file is missing, is not JSON, or belongs to another kind of model.
+    """
+    config = read_json(folder / "config.json")
+    if config.get("model_type") != model_type:
+        raise WeightsError(f"{folder / 'config.json'} does not describe {what}: expected model_type {model_type!r}")
+    return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file that comes with weights.
+
+    Raises:
+        WeightsError: If the file is missing or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"{path.parent} holds no {path.name}: give a folder written by save_pretrained") from None
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy configuration, safetensors, ONNX and model card from one folder into another, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in HUB_PATTERNS:
+        for file in source.glob(pattern):
+            if not (folder / file.name).exists() or not file.samefile(folder / file.name):
+                shutil.copyfile(file, folder / file.name)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return one SHA-256 for all that decides what the network in a folder computes.
+
+    It is that of the lines which ``sha256sum config.json *.onnx *.safetensors`` prints, sorted by name.
+    """
+    names = sorted(file.name for pattern in ("config.json", "*.onnx", "*.safetensors") for file in folder.glob(pattern))
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def write_checksums() -> Path:
@@ -151,7 +230,7 @@ def write_checksums() -> Path:
         missing = [name for name in release.files if not (release.folder / name).is_file()]
         if missing:
             raise WeightsError(f"{release.name} lacks {', '.join(missing)} in {release.folder}: add them or change its record")
-        digests[release.name] = {name: _sha256(release.folder / name) for name in release.files}
+        digests[release.name] = {name: sha256(release.folder / name) for name in release.files}
     path = ASSETS / CHECKSUMS
     path.write_text(json.dumps(digests, indent=2) + "\n")
     return path
@@ -169,13 +248,8 @@ def _verify(release: Release) -> None:
         raise WeightsError(f"{release.name} is not part of this installation: reinstall subobject, or give a folder or hub id")
     for name in release.files:
         file = release.folder / name
-        if not file.is_file() or _sha256(file) != digests[release.name].get(name):
+        if not file.is_file() or sha256(file) != digests[release.name].get(name):
             raise WeightsError(f"{file} is missing or damaged (its SHA-256 differs from the release): reinstall subobject")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _download(hub_id: str) -> Path:

@@ -40,6 +40,7 @@ def test_same_convolution_pads_as_tensorflow(kernel, stride):
     x = torch.randn(1, 2, 12, 8)
     expected = F.conv2d(same_padding(x, kernel, stride), convolution.weight, stride=stride)
     torch.testing.assert_close(convolution(x), expected)
+    torch.testing.assert_close(convolution.symmetric()(x), expected)
 
 
 def test_lite0_has_the_published_shape():

@@ -1,10 +1,13 @@
 """Export of boundary networks to ONNX, for machines without torch."""
 
+import copy
 import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from subobject.boundaries.trunks import SameConv
 
 _OPSET = 17
 
@@ -14,10 +17,22 @@ class _Logits(nn.Module):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.model = model
+        self.model = _symmetric(model)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         return self.model(pixel_values=pixel_values).logits
+
+
+def _symmetric(model: nn.Module) -> nn.Module:
+    """Return an equal copy without convolutions that pad one side more than the other."""
+    model = copy.deepcopy(model)
+    odd = [name for name, module in model.named_modules() if isinstance(module, SameConv) and module.odd]
+    for name in odd:
+        parent, _, last = name.rpartition(".")
+        convolution = model.get_submodule(name)
+        assert isinstance(convolution, SameConv)
+        model.get_submodule(parent).register_module(last, convolution.symmetric())
+    return model
 
 
 def export_onnx(model: nn.Module, folder: str | Path) -> Path:
@@ -32,7 +47,6 @@ def export_onnx(model: nn.Module, folder: str | Path) -> Path:
     """
     path = Path(folder) / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
-    was_training = model.training
     example = torch.zeros(2, 3, 64, 96, device=next(model.parameters()).device)
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings():
@@ -48,5 +62,4 @@ def export_onnx(model: nn.Module, folder: str | Path) -> Path:
             output_names=["logits"],
             dynamic_axes={"pixel_values": axes, "logits": axes},
         )
-    model.train(was_training)
     return path

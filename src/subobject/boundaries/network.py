@@ -104,18 +104,18 @@ class BoundaryNet(PreTrainedModel):
         Args:
             pixel_values: Normalised RGB, ``(B, 3, H, W)`` float32.
         """
-        size = pixel_values.shape[-2:]
         features = self.trunk(pixel_values)
         sides = []
         merged = None
         for i in reversed(range(len(features))):
             lateral = self.project[i](features[i])
             if merged is not None:
-                lateral = lateral + _resize(merged, lateral.shape[-2:])
+                lateral = lateral + _enlarge(merged, 2)
             merged = self.refine[i](lateral)
-            sides.append(_resize(self.side[i](merged), size))
+            sides.append(_enlarge(self.side[i](merged), 2**i))
         return BoundaryNetOutput(logits=self.fuse(torch.cat(sides, dim=1)), side_logits=tuple(sides))
 
 
-def _resize(x: Tensor, size: torch.Size) -> Tensor:
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+def _enlarge(x: Tensor, factor: int) -> Tensor:
+    # A constant factor instead of a size lets onnxruntime keep its own memory layout.
+    return x if factor == 1 else F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)

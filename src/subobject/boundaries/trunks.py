@@ -89,11 +89,22 @@ class SameConv(nn.Conv2d):
     """A convolution padded like TensorFlow's ``SAME``: at stride 2 an even input gets one pixel more below and to the right."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1):
-        padding, self.more = divmod(kernel - stride, 2)
+        padding, self.odd = divmod(kernel - stride, 2)
         super().__init__(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, self.more, 0, self.more)) if self.more else x)
+        return super().forward(F.pad(x, (0, self.odd, 0, self.odd)) if self.odd else x)
+
+    def symmetric(self) -> nn.Conv2d:
+        """Return an equal convolution with equal padding on all sides: zeros before the kernel make up for the odd pixel.
+
+        onnxruntime runs it faster, since padding an image apart from the convolution leaves its memory layout.
+        """
+        size, padding = self.kernel_size[0] + self.odd, int(self.padding[0]) + self.odd
+        stride = self.stride[0]
+        twin = nn.Conv2d(self.in_channels, self.out_channels, size, stride, padding, groups=self.groups, bias=False)
+        twin.weight = nn.Parameter(F.pad(self.weight.detach(), (self.odd, 0, self.odd, 0)))
+        return twin
 
 
 class InvertedResidual(nn.Module):

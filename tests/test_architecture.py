@@ -100,6 +100,12 @@ def test_data_and_metrics_import_only_pure_functions_of_the_stages(path):
             assert not loaded & set(IMPURE), f"{module_name(path)} imports {other}, which holds a network"
 
 
+def test_opencv_is_for_superpixels_and_training_only():
+    """The base install has none."""
+    users = {path.relative_to(ROOT).as_posix() for path in MODULES if any(name.split(".")[0] == "cv2" for name in imports(path))}
+    assert {user for user in users if not user.startswith(("data/", "training/"))} == {"segments/classical.py"}
+
+
 def test_the_base_needs_no_torch():
     for path in ROOT.glob("*.py"):
         loaded = {name.split(".")[0] for name in imports(path, nested=False)}
@@ -113,8 +119,15 @@ def test_importing_the_front_is_light(name):
     assert done.stdout.strip() == "", f"import {name} loads {done.stdout.strip()}"
 
 
-@pytest.mark.parametrize("name", ["subobject.boundaries.directsam", "subobject.boundaries.gradient", "subobject.images"])
-def test_boundaries_need_no_torch(name):
-    code = f"import sys, {name}; print(*sorted({{m.split('.')[0] for m in sys.modules}} & {{'torch', 'transformers', 'numba'}}))"
+@pytest.mark.parametrize(
+    ("name", "heavy"),
+    [
+        ("subobject.boundaries.directsam", {"torch", "transformers", "numba", "cv2"}),
+        ("subobject.boundaries.gradient", {"torch", "transformers", "cv2"}),
+        ("subobject.images", {"torch", "transformers", "numba", "cv2"}),
+    ],
+)
+def test_boundaries_load_no_more_than_they_need(name, heavy):
+    code = f"import sys, {name}; print(*sorted({{m.split('.')[0] for m in sys.modules}} & {heavy!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

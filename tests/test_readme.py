@@ -1,4 +1,4 @@
-"""Every example of the README runs."""
+"""Every example of the README and of docs/store.md runs."""
 
 import re
 import shlex
@@ -10,31 +10,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "docs/store.md")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture
 def folder(tmp_path, photos, monkeypatch) -> Path:
-    """A folder that holds the pictures which the README names."""
+    """A folder that holds the pictures which the documents name."""
     shutil.copytree(photos, tmp_path / "photos")
     shutil.copy(photos / "coffee.png", tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_python_examples_run(folder):
-    assert blocks("python")
-    for code in blocks("python"):
-        exec(compile(code, "README.md", "exec"), {})
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_python_examples_run(folder, document):
+    assert blocks(document, "python")
+    for code in blocks(document, "python"):
+        exec(compile(code, document, "exec"), {})
 
 
-def test_command_line_examples_run(folder):
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("subobject ")]
-    assert len(commands) >= 5
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_command_line_examples_run(folder, document):
+    commands = [line for block in blocks(document, "bash") for line in block.splitlines() if line.startswith("subobject ")]
+    assert len(commands) >= 4
     for line in commands:
         words = shlex.split(line, comments=True)[1:]
         if words[0] in ("train", "evaluate"):  # They need a data set: only their options are checked.

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 def caption(
     sources: Sources,
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="Release, folder or hub id of a captioner.")
-    ] = "captioner",
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Folder or hub id of a captioner.")],
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", metavar="K", help="Largest number of segments to read; that of training if unset."),
@@ -43,14 +41,13 @@ def caption(
 ) -> None:
     """Describe images by a language model that reads their segments.
 
-    The captioner that ships was trained on rendered scenes in the style of CLEVR and on nothing else: 3 to 10 cubes, spheres and
-    cylinders on a grey ground. It counts them and says size, colour, material and shape of each, from left to right. Of any other
-    picture it says the same kind of thing, and it is wrong. --model takes any other SubobjectForCausalLM that was saved with its
-    processor. Never more segments are read than the language model has room for: regions merge until they fit.
+    No captioner ships yet; `subobject train language --config recipes/clevr_small.yaml` makes one that counts and describes the
+    objects of rendered CLEVR scenes, and is wrong about any other picture. --model takes any SubobjectForCausalLM that was saved
+    with its processor. Never more segments are read than the language model has room for: regions merge until they fit.
 
     Examples:
 
-        subobject caption scene.png
+        subobject caption scene.png --model runs/clevr_small/final
 
         subobject caption scenes/ --model runs/clevr_small/final --json
     """

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ def folder(tmp_path, photos, monkeypatch) -> Path:
 def test_python_examples_run(folder, document):
     assert blocks(document, "python")
     for code in blocks(document, "python"):
+        if "from datasets import" in code and find_spec("datasets") is None:  # Not in the development extra: see docs/log.md.
+            continue
         exec(compile(code, document, "exec"), {})
 
 

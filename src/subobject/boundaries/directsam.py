@@ -4,8 +4,6 @@ Two networks stand behind it, told apart by ``model_type`` in ``config.json``: `
 (arXiv 2402.14327; a SegFormer with one label), and ``subobject_boundary_net``, the convolutional network that ships.
 """
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -98,7 +96,7 @@ class DirectSAM:
             ModuleNotFoundError: If the runtime is not installed.
         """
         folder = weights.resolve(name_or_folder, "boundaries")
-        config = _read_json(folder / "config.json")
+        config = weights.read_json(folder / "config.json")
         model_type = config.get("model_type")
         if model_type not in _TORCH_CLASSES:
             raise weights.WeightsError(
@@ -116,12 +114,7 @@ class DirectSAM:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Copy configuration, safetensors, ONNX and model card to a folder, from which ``from_pretrained`` opens the same."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for pattern in weights.HUB_PATTERNS:
-            for file in self.folder.glob(pattern):
-                if not (folder / file.name).exists() or not file.samefile(folder / file.name):
-                    shutil.copyfile(file, folder / file.name)
+        weights.copy_files(self.folder, Path(folder))
 
     def __call__(
         self, images: list[np.ndarray], *, mode: str = "whole", resolution: int | None = None, levels: int = 1
@@ -230,20 +223,10 @@ def _load_torch(model_type: str, folder: Path) -> Any:
     return weights.load_torch(load_member(_TORCH_CLASSES[model_type]), folder)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise weights.WeightsError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise weights.WeightsError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
-
-
 def _read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
     """Read ``preprocessor_config.json``; without it, SegFormer has its processor's defaults and ours the values of its config."""
     path = folder / "preprocessor_config.json"
-    processor = _read_json(path) if path.is_file() else {}
+    processor = weights.read_json(path) if path.is_file() else {}
     reader: Callable[[dict[str, Any], dict[str, Any]], Preprocessing]
     reader = _segformer_preprocessing if config["model_type"] == "segformer" else _boundarynet_preprocessing
     return reader(config, processor)

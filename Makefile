@@ -11,10 +11,8 @@ demo: .venv/base.stamp
 	$(BIN)/subobject decode demo -o demo
 	@echo "Look at demo/coffee.overlay.png (segments) and demo/coffee.decoded.png (the photograph again, from 100 vectors)."
 
-# The tests of the store run in a process of their own: after others, they end with a crash of unknown cause (docs/log.md).
 test: .venv/dev.stamp lint
-	$(BIN)/python -m pytest --ignore=tests/tokens
-	$(BIN)/python -m pytest tests/tokens
+	$(BIN)/python -m pytest
 
 test-long: .venv/dev.stamp
 	$(BIN)/python -m pytest -m "long or not long"

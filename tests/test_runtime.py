@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import importlib.util
+import subprocess
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -46,6 +48,21 @@ def onnx_file(tmp_path_factory):
 def hide(monkeypatch, *packages):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in packages else real(name, *rest))
+
+
+OPEN_CLOSE_SIGNAL = """
+import os, pathlib, signal, sys
+from subobject.runtime import open_network
+first, second = (open_network(onnx=pathlib.Path(sys.argv[1]), torch_factory=None, runtime="openvino") for _ in range(2))
+del first, second
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_after_openvino_networks_are_gone(onnx_file):
+    done = subprocess.run([sys.executable, "-c", OPEN_CLOSE_SIGNAL, onnx_file], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 @pytest.mark.parametrize("name", ["torch", "onnx", "openvino"])

@@ -1,5 +1,6 @@
 """Runs a network behind one call, whatever executes it: torch, onnxruntime or OpenVINO; only the one in use is imported."""
 
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
@@ -163,19 +164,29 @@ def _open_openvino(onnx: Path | None, factory: TorchFactory | None, device: str,
     _require("openvino")
     if device != "cpu":
         raise ValueError(f"openvino does not run on {device} here: use device='cpu' or runtime='torch'")
-    import openvino
-
     # Without the hint the plugin computes in bfloat16 where the processor can, with errors of about 1e-3.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    compiled = _openvino_core().compile_model(str(path), "CPU", settings)
 
     def run(inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         results = compiled.create_infer_request().infer(inputs)
         return tuple(np.array(results[output]) for output in compiled.outputs)
 
     return run
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """Return the one OpenVINO core of this process.
+
+    Each core's CPU plugin sets the signal stack of the thread, and puts back at its end the one it found. Of two that end in the
+    order they began, the second puts back memory that the first has freed, and the next signal kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _require_file(onnx: Path | None) -> Path:

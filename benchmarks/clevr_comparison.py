@@ -69,6 +69,7 @@ def main() -> None:
     payload = {
         "data": {"train": arguments.train_images, "val": arguments.val_images},
         "max_tokens": arguments.max_tokens,
+        "threshold": arguments.threshold,
         "recipe": arguments.recipe.name,
         "set": arguments.set,
         **summarise(runs),
@@ -101,26 +102,30 @@ def first_step_reaching(history: list[tuple[int, float]], target: float) -> int 
 def make_stores(method: str, arguments: argparse.Namespace) -> None:
     """Tokenize both splits, or what of them is missing."""
     tokenizer = open_tokenizer(method, arguments.boundary_weights)
-    budget = 2**16 if method in UNLIMITED else arguments.max_tokens
+    budget = {"max_tokens": 2**16 if method in UNLIMITED else arguments.max_tokens}
+    if method == "subobject" and arguments.threshold is not None:
+        budget = {"threshold": arguments.threshold}
     for split, count in (("train", arguments.train_images), ("val", arguments.val_images)):
         images = read_clevr(arguments.data, split)[:count]
         if len(images) < count:
             raise SystemExit(
                 f"{arguments.data} has {len(images)} images of {split} instead of {count}: draw more, or ask for fewer"
             )
-        print(f"{method}: {count} images of {split}", file=sys.stderr, flush=True)
-        settings = tokenizer.settings(max_tokens=budget) | {"segmenter": METHODS[method]["segmenter"]}
+        if split == "train":
+            images += [image.mirror() for image in images]
+        print(f"{method}: {len(images)} images of {split}", file=sys.stderr, flush=True)
+        settings = tokenizer.settings(**budget) | {"segmenter": METHODS[method]["segmenter"]}
         with TokenWriter(store_folder(arguments.work, method) / split, settings) as writer:
-            missing = [image for image in images if image.image_path.name not in writer]
+            missing = [image for image in images if image.name not in writer]
             for start in range(0, len(missing), BATCH):
                 batch = missing[start : start + BATCH]
                 pixels = [image.image() for image in batch]
                 if method == "masks":
                     cut = [arrange(mask_segmentation(image), tokenizer.config.order, tokenizer.config.seed) for image in batch]
                 else:
-                    cut = [tokenizer.segment(one, max_tokens=budget) for one in pixels]
+                    cut = [tokenizer.segment(one, **budget) for one in pixels]
                 for image, tokens in zip(batch, tokenizer.embed(pixels, cut), strict=True):
-                    writer.write(image.image_path.name, tokens, file=image.image_path)
+                    writer.write(image.name, tokens, file=image.image_path)
 
 
 def open_tokenizer(method: str, boundary_weights: str | None = None) -> SubobjectTokenizer:
@@ -245,6 +250,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--train-images", type=int, default=5000)
     parser.add_argument("--val-images", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=32, help="budget of subobject and slic")
+    parser.add_argument("--threshold", type=float, default=None, help="cut of subobject, in place of the budget")
     parser.add_argument("--boundary-weights", default=None, help="boundary network of subobject; the one that ships if left out")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="values of the recipe to replace, for all runs")
     return parser.parse_args()

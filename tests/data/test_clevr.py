@@ -69,6 +69,22 @@ def test_reads_label_maps_beside_the_images(tmp_path, bits):
     np.testing.assert_array_equal(image.layers()[0][0], labels)
 
 
+def test_a_mirrored_image_is_another_picture_with_the_objects_in_opposite_order(tmp_path):
+    write_release(tmp_path, [scene(0, [thing(3, 5, color="red"), thing(10, 5, color="blue")])], mode="RGB")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "images" / "val" / "CLEVR_val_000000.png")
+    labels = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+    (tmp_path / "masks" / "val").mkdir(parents=True)
+    Image.fromarray(labels).save(tmp_path / "masks" / "val" / "CLEVR_val_000000.png")
+    image = read_clevr(tmp_path, "val")[0]
+    mirrored = image.mirror()
+    assert (image.name, mirrored.name) == ("CLEVR_val_000000.png", "CLEVR_val_000000.mirrored.png")
+    np.testing.assert_array_equal(mirrored.image(), np.fliplr(pixels))
+    np.testing.assert_array_equal(mirrored.mask(), np.fliplr(labels))
+    assert [(one.colour, one.pixel) for one in mirrored.left_to_right] == [("blue", (5.0, 5.0)), ("red", (12.0, 5.0))]
+    assert mirrored.mirror() == image
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

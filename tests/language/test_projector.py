@@ -56,3 +56,16 @@ def test_a_value_that_never_changes_does_not_explode():
 def test_unknown_options_are_named():
     with pytest.raises(ValueError, match="did you mean 'swiglu'"):
         make("swiglue")
+
+
+def test_noise_is_added_to_standardised_vectors_in_training_only():
+    projector = TokenProjector(5, 8, "linear", 7, "linear", 2, noise=0.5)
+    projector.reset(1.0)
+    vectors, boxes = 100 * torch.randn(4000, 5), torch.zeros(4000, 4)
+    projector.standardise(vectors)
+    quiet = projector.eval()(vectors, boxes)
+    assert torch.equal(quiet, projector(vectors, boxes))
+    torch.manual_seed(0)
+    difference = projector.train()(vectors, boxes) - quiet
+    expected = 0.25 * projector.vector.weight @ projector.vector.weight.T
+    assert torch.allclose(difference.T.cov(), expected, atol=0.05 * float(expected.diagonal().max()))

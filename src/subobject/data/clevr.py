@@ -6,7 +6,7 @@ release lacks. CLEVR-CoGenT has other splits (``trainA``, ``valB``, ...) and the
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +49,24 @@ class ClevrImage:
         image_path: The picture.
         mask_path: Its label map, or None where there is none.
         objects: Objects in the order of the scene file; object ``i`` has label ``1 + i`` in the label map.
+        mirrored: Whether picture and label map are turned left to right when they are read.
     """
 
     index: int
     image_path: Path
     mask_path: Path | None
     objects: tuple[ClevrObject, ...]
+    mirrored: bool = False
 
     @property
     def id(self) -> str:
         """Name of the image within its data set: that of its file without the suffix."""
         return self.image_path.stem
+
+    @property
+    def name(self) -> str:
+        """Name among the tokens of a store: that of its file, or if mirrored one with ``.mirrored`` before the suffix."""
+        return f"{self.id}.mirrored{self.image_path.suffix}" if self.mirrored else self.image_path.name
 
     @property
     def left_to_right(self) -> tuple[ClevrObject, ...]:
@@ -68,7 +75,8 @@ class ClevrImage:
 
     def image(self) -> np.ndarray:
         """Return the picture, ``(H, W, 3)`` uint8 RGB; the release's alpha channel, which is opaque, is dropped."""
-        return read_image(self.image_path)
+        pixels = read_image(self.image_path)
+        return np.ascontiguousarray(pixels[:, ::-1]) if self.mirrored else pixels
 
     def mask(self) -> np.ndarray:
         """Return the label map, ``(H, W)`` int32: 0 for the ground, ``1 + i`` for object ``i``.
@@ -81,7 +89,15 @@ class ClevrImage:
                 f"{self.image_path} has no label map: the release of CLEVR has none; `subobject data clevr-render` writes them"
             )
         with Image.open(self.mask_path) as image:
-            return np.asarray(image).astype(np.int32)
+            labels = np.asarray(image).astype(np.int32)
+        return np.ascontiguousarray(labels[:, ::-1]) if self.mirrored else labels
+
+    def mirror(self) -> "ClevrImage":
+        """Return the same scene seen in a mirror: another picture to learn from, with the objects in the opposite order."""
+        with Image.open(self.image_path) as image:
+            last = image.width - 1
+        objects = tuple(replace(one, pixel=(last - one.pixel[0], one.pixel[1])) for one in self.objects)
+        return replace(self, objects=objects, mirrored=not self.mirrored)
 
     def layers(self) -> list[np.ndarray]:
         """Return the label map as the one layer of its one annotator, ``(1, H, W)`` int32; see ``data.AnnotatedImage``."""

@@ -22,6 +22,8 @@ class SubobjectConfig(PretrainedConfig):
         projector_hidden: Hidden width of an MLP or SwiGLU projector; the width of the language model if ``None``.
         box_features: Member of ``projector.BOX_FEATURES``; ``linear`` as published.
         frequencies: Frequencies of Fourier box features.
+        vector_noise: Standard deviation of the noise added in training to standardised vectors, whose values have one of 1;
+            none as published.
         image_attention: ``causal`` as published, or ``full``: tokens of one image see each other in both directions.
         language_model: Folder or hub id that the language model came from, which an adapter saved apart is loaded onto.
 
@@ -43,12 +45,15 @@ class SubobjectConfig(PretrainedConfig):
         projector_hidden: int | None = None,
         box_features: str = "linear",
         frequencies: int = 8,
+        vector_noise: float = 0.0,
         image_attention: Literal["causal", "full"] = "causal",
         language_model: str | None = None,
         **kwargs,
     ):
         lookup(PROJECTORS, projector, "projector")
         lookup(BOX_FEATURES, box_features, "box feature")
+        if vector_noise < 0:
+            raise ValueError(f"vector_noise is {vector_noise}: use 0 or more")
         if image_attention not in ("causal", "full"):
             raise ValueError(f"unknown image_attention {image_attention!r}: use 'causal' or 'full'")
         if text_config is None:
@@ -62,6 +67,7 @@ class SubobjectConfig(PretrainedConfig):
         self.projector_hidden = projector_hidden
         self.box_features = box_features
         self.frequencies = frequencies
+        self.vector_noise = vector_noise
         self.image_attention = image_attention
         self.language_model = language_model
         super().__init__(**kwargs)

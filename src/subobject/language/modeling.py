@@ -49,7 +49,9 @@ class SubobjectForCausalLM(PreTrainedModel, GenerationMixin):
     def _make_projector(self) -> TokenProjector:
         config, width = self.config, self.config.text_config.hidden_size
         hidden = config.projector_hidden or width
-        return TokenProjector(config.vector_size, width, config.projector, hidden, config.box_features, config.frequencies)
+        return TokenProjector(
+            config.vector_size, width, config.projector, hidden, config.box_features, config.frequencies, config.vector_noise
+        )
 
     @classmethod
     def from_language_model(

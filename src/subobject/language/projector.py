@@ -79,15 +79,19 @@ class TokenProjector(nn.Module):
         hidden: Hidden width of an MLP or SwiGLU.
         box_features: Member of ``BOX_FEATURES``.
         frequencies: Frequencies of the Fourier features.
+        noise: Standard deviation of the noise that standardised vectors get in training, against learning them by heart.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, vector_size: int, width: int, kind: str, hidden: int, box_features: str, frequencies: int):
+    def __init__(
+        self, vector_size: int, width: int, kind: str, hidden: int, box_features: str, frequencies: int, noise: float = 0.0
+    ):
         super().__init__()
         self.features = lookup(BOX_FEATURES, box_features, "box feature")
         self.frequencies = frequencies
+        self.noise = noise
         self.vector = lookup(PROJECTORS, kind, "projector")(vector_size, hidden, width)
         self.box = nn.Linear(self.features(torch.zeros(4, device="cpu"), frequencies).shape[-1], width)
         self.register_buffer("mean", torch.zeros(vector_size))
@@ -115,4 +119,6 @@ class TokenProjector(nn.Module):
     def forward(self, vectors: Tensor, boxes: Tensor) -> Tensor:
         dtype = self.box.weight.dtype
         standardised = ((vectors - self.mean) / self.scale).to(dtype)
+        if self.training and self.noise:
+            standardised = standardised + self.noise * torch.randn_like(standardised)
         return self.vector(standardised) + self.box(self.features(boxes.to(dtype), self.frequencies))

@@ -1,0 +1,80 @@
+"""How well segments and true objects of rendered CLEVR scenes fit, for boundary networks at several cuts.
+
+    subobject data clevr-render --output data/clevr --split val --count 2000 --seed 1
+    python benchmarks/clevr_segments.py --data data/clevr --boundary-weights boundarynet.bsds500 boundarynet.clevr
+
+An object is *lost* when less than half of its pixels are in segments of which it is the largest part: no token stands for it.
+``iou`` is that of the best segment of an object.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _report import write_report
+from subobject.data.clevr import ClevrImage, read_clevr
+from subobject.tokens.tokenizer import SubobjectTokenizer
+
+CUTS: tuple[dict[str, Any], ...] = (
+    {"max_tokens": 12},
+    {"max_tokens": 16},
+    {"max_tokens": 32},
+    {"threshold": 0.07},
+    {"threshold": 0.1},
+    {"threshold": 0.13},
+    {"threshold": 0.16},
+)
+
+
+def main() -> None:
+    arguments = _parse_arguments()
+    images = read_clevr(arguments.data, arguments.split)[: arguments.images]
+    rows = []
+    for weights in arguments.boundary_weights:
+        tokenizer = SubobjectTokenizer.from_pretrained(boundary_weights=weights)
+        for cut in CUTS:
+            rows.append({"boundary_weights": Path(weights).name, **cut, **judge(tokenizer, images, cut)})
+            print(rows[-1], flush=True)
+    write_report("clevr_segments", {"split": arguments.split, "images": len(images), "rows": rows})
+
+
+def judge(tokenizer: SubobjectTokenizer, images: list[ClevrImage], cut: dict[str, Any]) -> dict[str, float]:
+    """Return tokens an image, the share of lost objects and of scenes with one, and the mean IoU of the best segments."""
+    tokens, lost, scenes, ious = [], [], [], []
+    for image in images:
+        labels = tokenizer.segment(image.image(), **cut).labels.astype(np.int64)
+        table = overlaps(labels, image.mask().astype(np.int64))
+        objects = table[:, 1:][:, table[:, 1:].sum(axis=0) > 0]
+        owned = np.where(objects == table.max(axis=1, keepdims=True), objects, 0).sum(axis=0) / objects.sum(axis=0)
+        union = table.sum(axis=1, keepdims=True) + objects.sum(axis=0) - objects
+        tokens.append(len(table))
+        lost += list(owned < 0.5)
+        scenes.append(bool((owned < 0.5).any()))
+        ious += list((objects / union).max(axis=0))
+    return {
+        "tokens": round(float(np.mean(tokens)), 2),
+        "objects_lost": round(float(np.mean(lost)), 5),
+        "scenes_with_a_lost_object": round(float(np.mean(scenes)), 4),
+        "iou": round(float(np.mean(ious)), 4),
+    }
+
+
+def overlaps(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the pixels that each segment shares with each true label, ``(segments, true labels)`` int64."""
+    width = truth.max() + 1
+    return np.bincount((labels * width + truth).ravel(), minlength=(labels.max() + 1) * width).reshape(-1, width)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of CLEVR with label maps")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--images", type=int, default=500, help="judge the first images only")
+    parser.add_argument("--boundary-weights", nargs="+", default=["boundarynet.bsds500", "boundarynet.clevr"])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

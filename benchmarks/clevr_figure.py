@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from clevr_comparison import ACCURACIES, METHODS, perplexity_history, run_folder
-from subobject.files import atomic_path
+from subobject.metrics.plots import new_figure, save_figure
 
 LABELS = {"subobject": "subobjects", "patch": "patches", "masks": "true masks", "slic": "SLIC"}
 COLOURS = {"subobject": "tab:blue", "patch": "tab:red", "masks": "tab:green", "slic": "tab:orange"}
@@ -53,10 +53,7 @@ def mean_history(runs: list[dict[str, Any]]) -> list[tuple[int, float, float, fl
 
 def draw(runs: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
     """Draw the figure as SVG and PNG; returns the files."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    lines, bars = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    figure, (lines, bars) = new_figure(1, 2, (12, 4.5), width_ratios=(1, 1.3))
     for method, found in runs.items():
         steps, means, lowest, highest = zip(*mean_history(found), strict=True)
         lines.plot(steps, means, color=COLOURS[method], linewidth=2, label=LABELS[method])
@@ -80,11 +77,7 @@ def draw(runs: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
     bars.set(ylabel="accuracy in %", ylim=(0, 108))
     bars.set_xticks(range(len(names)), names)
     bars.legend(fontsize=8, loc="lower right")
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
-    for path in paths:
-        with atomic_path(path) as partial:
-            figure.savefig(partial, dpi=130)
-    return paths
+    return save_figure(figure, stem)
 
 
 if __name__ == "__main__":

@@ -79,5 +79,5 @@ def test_bad_requests_are_refused(images):
         SegmentCrops(images, 1, SegmentOptions(min_area=9999), seed=0)
     with pytest.raises(ValueError, match="0 < low <= high <= 1"):
         SegmentOptions(scale=(0.5, 2.0))
-    with pytest.raises(IndexError, match="batch 1 of 1"):
+    with pytest.raises(IndexError, match="item 1 of 1"):
         SegmentCrops(images, 1, SegmentOptions(batch=2), seed=0)[1]

@@ -16,6 +16,7 @@ from subobject.embeddings.autoencoder import SeqAEEmbedder  # noqa: E402
 from subobject.embeddings.seqae import SeqAE, SeqAEConfig  # noqa: E402
 from subobject.training.recipe import load_recipe  # noqa: E402
 from subobject.training.seqae import SegmentStream, train  # noqa: E402
+from subobject.training.streams import StreamShare  # noqa: E402
 from tests.data import layouts  # noqa: E402
 
 PAPER = Path(__file__).parents[2] / "recipes" / "seqae_paper.yaml"
@@ -86,14 +87,14 @@ def test_a_stream_is_divided_among_readers_and_resumes(archives):
     drawing = SegmentOptions(batch=3, photographs=2, pool=2, context=64)
 
     def take(number: int, **place) -> list[bytes]:
-        batches = iter(SegmentStream(stream, drawing, 0, **place))
+        batches = iter(SegmentStream(StreamShare(stream, 0, group=2, **place), drawing))
         return [next(batches)["pixels"].tobytes() for _ in range(number)]
 
     everything = take(6)
     assert len(set(everything)) == 6
     assert take(3, process=0, processes=2) == everything[0::2]
     assert take(3, process=1, processes=2) == everything[1::2]
-    assert take(2, start=4) == everything[4:]
+    assert take(2, start=4 * 2) == everything[4:]
 
 
 def test_nested_vectors_decode_after_training(data, tmp_path):

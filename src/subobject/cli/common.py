@@ -51,6 +51,15 @@ RuntimeOption = Annotated[Runtime, typer.Option("--runtime", help="What runs the
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
 
 
+@dataclasses.dataclass(frozen=True)
+class CommonOptions:
+    """What every command takes that runs networks and prints results; see ``spread``."""
+
+    runtime: RuntimeOption = Runtime.auto
+    device: DeviceOption = Device.auto
+    as_json: Json = False
+
+
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of the dataclasses among its parameters, each field an option of its own.
 

@@ -5,30 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subobject.cli.common import (
-    OK,
-    SOME_FAILED,
-    Device,
-    DeviceOption,
-    Json,
-    Output,
-    Runtime,
-    RuntimeOption,
-    emit,
-    usage_errors,
-)
+from subobject.cli.common import OK, SOME_FAILED, CommonOptions, Output, emit, spread, usage_errors
 
 if TYPE_CHECKING:
     from subobject.embeddings import Embedder
     from subobject.tokens.store import TokenStore
 
 
+@spread
 def decode(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="Token store that `subobject tokenize -o DIR` wrote.")],
+    *,
     output: Output = None,
-    runtime: RuntimeOption = Runtime.auto,
-    device: DeviceOption = Device.auto,
-    as_json: Json = False,
+    common: CommonOptions,
 ) -> None:
     """Paint pictures from tokens, from their vectors and boxes alone: NAME.decoded.png, in the store or in the output folder.
 
@@ -46,7 +35,7 @@ def decode(
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"the output {folder} is a file: give a folder with -o")
         store = TokenStore.open(source)
-        embedder = _embedder(store, runtime, device)
+        embedder = _embedder(store, common.runtime, common.device)
         names, errors = _names(store)
         outputs = Outputs.of(folder, [FoundImage(Path(name), Path(name)) for name in names.values()])
     for i, name in names.items():
@@ -58,11 +47,11 @@ def decode(
         target = outputs.path(Path(name), DECODED_SUFFIX)
         write_png(target, picture)
         height, width = picture.shape[:2]
-        emit({"image_id": name, "image": str(target), "width": width, "height": height}, f"{name} -> {target}", as_json)
+        emit({"image_id": name, "image": str(target), "width": width, "height": height}, f"{name} -> {target}", common.as_json)
     for reason in dict.fromkeys(errors):  # A damaged shard is named once, not once an image.
         typer.echo(f"Failed: {reason}", err=True)
-        if as_json:
-            emit({"error": reason, "images": errors.count(reason)}, "", as_json)
+        if common.as_json:
+            emit({"error": reason, "images": errors.count(reason)}, "", common.as_json)
     if errors:
         typer.echo(f"{len(store) - len(errors)} done, {len(errors)} failed", err=True)
     raise typer.Exit(SOME_FAILED if errors else OK)

@@ -194,7 +194,7 @@ def segment(
             budget = TokenizerConfig().max_tokens
         source = {"name": options.segmenter, "weights": options.boundary_weights}
         suffix = _SUFFIXES[file_format]
-        job = SegmentJob(source | options.network(), budget, options.threshold, outputs, suffix, options.overlay)
+        job = SegmentJob(source | options.network(), budget, options.threshold, outputs, options.overlay, suffix)
         assert job.model  # An option that does not fit is refused here.
         run: Run = NoRun()
         if outputs is not None:

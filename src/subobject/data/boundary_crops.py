@@ -13,6 +13,7 @@ import numpy as np
 
 from subobject.data import AnnotatedImage
 from subobject.data.boundary_targets import TargetOptions
+from subobject.data.draws import Draws
 from subobject.geometry import resize_labels
 from subobject.images import resize
 from subobject.registry import lookup
@@ -51,8 +52,8 @@ class CropOptions:
             raise ValueError(f"size is {self.size} and scale {self.scale}: use 8 or more pixels, and 0 < low <= high")
 
 
-class BoundaryCrops:
-    """Map-style data set of random crops; item ``i`` is the same on every run with the same seed.
+class BoundaryCrops(Draws):
+    """Random crops as a data set.
 
     Images are read when they are first needed, and kept while there is room. One that cannot be read is reported, and the next
     takes its place.
@@ -68,23 +69,17 @@ class BoundaryCrops:
     def __init__(
         self, images: Sequence[AnnotatedImage], length: int, options: CropOptions, seed: int, target: TargetOptions | None = None
     ):
+        super().__init__(length, seed)
         self.images = images
-        self.length = length
         self.options = options
-        self.seed = seed
         self.target = target or TargetOptions()
         self._kept: dict[int, Decoded] = {}
         self._room = options.memory * 1_000_000
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return one crop; see ``draw_crop``."""
-        if not 0 <= index < self.length:
-            raise IndexError(f"crop {index} of {self.length}")
         pixels, annotations = self._readable(index % len(self.images))
-        return draw_crop(pixels, annotations, np.random.default_rng((self.seed, index)), self.options, self.target)
+        return draw_crop(pixels, annotations, rng, self.options, self.target)
 
     def _readable(self, which: int) -> "Decoded":
         for step in range(len(self.images)):

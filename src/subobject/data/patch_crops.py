@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from subobject.data.draws import Draws
 from subobject.images import resize
 
 
@@ -32,8 +33,8 @@ class PatchOptions:
             raise ValueError(f"scale is {self.scale}: use magnifications 0 < low <= high <= 1")
 
 
-class PatchCrops:
-    """Map-style data set of batches; item ``i`` is the same on every run with the same seed.
+class PatchCrops(Draws):
+    """Batches of patches as a data set.
 
     Args:
         images: Photographs, each ``(H, W, 3)`` uint8.
@@ -50,23 +51,16 @@ class PatchCrops:
         self.images = [image for image in images if min(image.shape[:2]) >= patch]
         if not self.images:
             raise ValueError(f"none of {len(images)} photographs holds a patch of {patch} x {patch} pixels")
+        super().__init__(length, seed)
         self.patch = patch
-        self.length = length
         self.options = options
-        self.seed = seed
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return ``patches``, RGB in [0, 1] in row order, ``(batch, 3 p ** 2)`` float32."""
-        if not 0 <= index < self.length:
-            raise IndexError(f"batch {index} of {self.length}")
-        rng = np.random.default_rng((self.seed, index))
-        patches = np.stack([self._draw(rng) for _ in range(self.options.batch)])
+        patches = np.stack([self._patch(rng) for _ in range(self.options.batch)])
         return {"patches": patches.reshape(len(patches), -1).astype(np.float32) / np.float32(255)}
 
-    def _draw(self, rng: np.random.Generator) -> np.ndarray:
+    def _patch(self, rng: np.random.Generator) -> np.ndarray:
         image = self.images[rng.integers(len(self.images))]
         scale = np.exp(rng.uniform(*np.log(self.options.scale)))
         side = min(round(self.patch / scale), *image.shape[:2])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from subobject.data import AnnotatedImage
+from subobject.data.draws import Draws
 from subobject.embeddings.sequence import PackedSegments, crop_sizes, gather
 from subobject.geometry import label_areas, label_boxes
 from subobject.segments.components import components
@@ -112,8 +113,8 @@ class SegmentPool:
         return sequence, crop.shape[:2]
 
 
-class SegmentCrops:
-    """Map-style data set of batches; item ``i`` is the same on every run with the same seed.
+class SegmentCrops(Draws):
+    """Batches of segments as a data set.
 
     Args:
         images: Annotated images, read once into memory.
@@ -129,18 +130,12 @@ class SegmentCrops:
         self.pool = SegmentPool.of(images, options)
         if len(self.pool.segments) == 0:
             raise ValueError(f"no segment of {options.min_area} or more pixels in {len(images)} images")
-        self.length = length
+        super().__init__(length, seed)
         self.options = options
-        self.seed = seed
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return one batch; see ``SegmentPool.draw``."""
-        if not 0 <= index < self.length:
-            raise IndexError(f"batch {index} of {self.length}")
-        return self.pool.draw(np.random.default_rng((self.seed, index)), self.options)
+        return self.pool.draw(rng, self.options)
 
 
 def annotated_segments(

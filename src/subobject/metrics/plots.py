@@ -63,7 +63,7 @@ def plot_precision_recall(folder: Path, curves: Mapping[str, tuple[np.ndarray, n
     Raises:
         ModuleNotFoundError: If matplotlib is not installed; the message names the extra.
     """
-    figure, axes = _figure(1, 1, (7.5, 6.2))
+    figure, axes = new_figure(1, 1, (7.5, 6.2))
     (plot,) = axes
     levels = np.arange(0.1, 1, 0.1)
     for level in levels:
@@ -87,7 +87,7 @@ def plot_precision_recall(folder: Path, curves: Mapping[str, tuple[np.ndarray, n
     note = "Published figures are for test. Open markers: only F is published, drawn where recall equals precision."
     figure.supxlabel(note, fontsize=7, color="0.4")
     plot.legend(fontsize=8, loc="lower left", title="[ODS] method", title_fontsize=8)
-    return _save(figure, folder / "precision_recall")
+    return save_figure(figure, folder / "precision_recall")
 
 
 def plot_against_tokens(folder: Path, rows: Sequence[Mapping[str, Any]], split: str) -> list[Path]:
@@ -104,7 +104,7 @@ def plot_against_tokens(folder: Path, rows: Sequence[Mapping[str, Any]], split: 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed; the message names the extra.
     """
-    figure, axes = _figure(2, 4, (16, 7.5))
+    figure, axes = new_figure(2, 4, (16, 7.5))
     names = list(dict.fromkeys(row["segmenter"] for row in rows))
     for plot, (key, title) in zip(axes, PANELS.items(), strict=True):
         for marker, name in zip(_MARKERS, names, strict=False):
@@ -119,7 +119,7 @@ def plot_against_tokens(folder: Path, rows: Sequence[Mapping[str, Any]], split: 
     handles, labels = axes[0].get_legend_handles_labels()
     figure.suptitle(f"Partitions on BSDS500 {split}")
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(names), 8), fontsize=9)
-    return _save(figure, folder / "segments")
+    return save_figure(figure, folder / "segments")
 
 
 def require_matplotlib() -> None:
@@ -130,18 +130,33 @@ def require_matplotlib() -> None:
         raise ModuleNotFoundError('plots need matplotlib: pip install "subobject[plots]"') from None
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+def new_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:
+    """Make a figure without a window.
+
+    Args:
+        rows: Rows of panels.
+        columns: Columns of panels.
+        size: Width and height in inches.
+        options: Of ``Figure.subplots``.
+
+    Returns:
+        The figure, and the axes of its panels row by row.
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is not installed; the message names the extra.
+    """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns, **options)).ravel())
 
 
-def _save(figure: Any, stem: Path) -> list[Path]:
-    paths = [stem.with_suffix(suffix) for suffix in (".svg", ".png")]
+def save_figure(figure: Any, stem: Path) -> list[Path]:
+    """Write a figure as ``<stem>.svg`` and ``<stem>.png``; returns the files."""
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
     for path in paths:
         with atomic_path(path) as partial:
             figure.savefig(partial, dpi=130)

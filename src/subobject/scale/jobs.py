@@ -1,5 +1,6 @@
 """What is done to each of many images: cut it, or tokenize it. Jobs go to other processes, which load networks of their own."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,32 +68,45 @@ class Outputs:
         return self.folder / stem.with_name(stem.name + suffix)
 
 
-class _Job:
-    """Leaves networks behind when it is pickled."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "model"}
-
-
 @dataclass(frozen=True)
-class SegmentJob(_Job):
-    """Cuts an image and writes its segments.
+class _NetworkJob(ABC):
+    """What both jobs share. Networks are loaded when first needed, and left behind when a job is pickled.
 
     Attributes:
-        options: Of ``ImageSegmenter.load``.
-        max_segments: Budget, or None.
+        options: What ``model`` is loaded with.
+        budget: Largest number of segments, or None.
         threshold: Boundary strength below which segments merge, or None.
-        outputs: Where the files go; None writes nothing.
-        suffix: Format of the label map.
+        outputs: Where files go; None writes nothing.
         overlay: Whether to write an overlay as well.
     """
 
     options: dict[str, Any]
-    max_segments: int | None
+    budget: int | None
     threshold: float | None
     outputs: Outputs | None
-    suffix: str
     overlay: bool
+
+    @abstractmethod
+    def __call__(self, image: FoundImage, pixels: np.ndarray, clock: Clock) -> Result:
+        """Work on one image; see ``Job``."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
+
+    def _write_overlay(self, image: FoundImage, pixels: np.ndarray, segmentation: Segmentation) -> None:
+        if self.outputs is not None and self.overlay:
+            write_png(self.outputs.path(image.path, OVERLAY_SUFFIX), overlay(pixels, segmentation))
+
+
+@dataclass(frozen=True)
+class SegmentJob(_NetworkJob):
+    """Cuts an image and writes its segments; ``options`` are of ``ImageSegmenter.load``.
+
+    Attributes:
+        suffix: Format of the label map.
+    """
+
+    suffix: str
 
     @cached_property
     def model(self) -> ImageSegmenter:
@@ -101,31 +115,19 @@ class SegmentJob(_Job):
 
     def __call__(self, image: FoundImage, pixels: np.ndarray, clock: Clock) -> Result:
         """Work on one image; see ``Job``."""
-        segmentation = self.model.segment_pixels(pixels, max_segments=self.max_segments, threshold=self.threshold, clock=clock)
+        segmentation = self.model.segment_pixels(pixels, max_segments=self.budget, threshold=self.threshold, clock=clock)
+        self._write_overlay(image, pixels, segmentation)
         if self.outputs is not None:
-            if self.overlay:
-                _write_overlay(self.outputs, image, pixels, segmentation)
             segmentation.save(self.outputs.path(image.path, self.suffix))
         return Result(_summary(pixels, clock, segments=segmentation.num_segments))
 
 
 @dataclass(frozen=True)
-class TokenizeJob(_Job):
-    """Turns an image into tokens.
+class TokenizeJob(_NetworkJob):
+    """Turns an image into tokens, and makes a row where there are outputs.
 
-    Attributes:
-        options: Of ``SubobjectTokenizer.from_pretrained``.
-        max_tokens: Budget, or None.
-        threshold: Boundary strength below which segments merge, or None.
-        outputs: Where overlays go; None writes nothing and makes no rows.
-        overlay: Whether to write an overlay as well.
+    ``options`` are of ``SubobjectTokenizer.from_pretrained``.
     """
-
-    options: dict[str, Any]
-    max_tokens: int | None
-    threshold: float | None
-    outputs: Outputs | None
-    overlay: bool
 
     @cached_property
     def model(self) -> SubobjectTokenizer:
@@ -134,19 +136,12 @@ class TokenizeJob(_Job):
 
     def __call__(self, image: FoundImage, pixels: np.ndarray, clock: Clock) -> Result:
         """Work on one image; see ``Job``."""
-        segmentation = self.model.segment(pixels, max_tokens=self.max_tokens, threshold=self.threshold, clock=clock)
+        segmentation = self.model.segment(pixels, max_tokens=self.budget, threshold=self.threshold, clock=clock)
         with clock.measure("embeddings"):
             tokens = self.model.embed([pixels], [segmentation])
-        row = None
-        if self.outputs is not None:
-            if self.overlay:
-                _write_overlay(self.outputs, image, pixels, segmentation)
-            row = TokenRow.from_tokens(image.relative.as_posix(), tokens, image.path)
+        self._write_overlay(image, pixels, segmentation)
+        row = None if self.outputs is None else TokenRow.from_tokens(image.relative.as_posix(), tokens, image.path)
         return Result(_summary(pixels, clock, tokens=tokens.num_tokens), row)
-
-
-def _write_overlay(outputs: Outputs, image: FoundImage, pixels: np.ndarray, segmentation: Segmentation) -> None:
-    write_png(outputs.path(image.path, OVERLAY_SUFFIX), overlay(pixels, segmentation))
 
 
 def _summary(pixels: np.ndarray, clock: Clock, **counts: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ masks are done here, so that nothing but torch and transformers is needed. The m
 given, and else the colour gradient.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class PanopticOptions:
     overlap: float = 0.8
 
 
-class MaskSegmenter:
+class MaskSegmenter(ABC):
     """What both kinds share: masks to a segmentation. A member of ``SEGMENTERS``' kind that needs weights.
 
     Attributes:
@@ -80,9 +81,9 @@ class MaskSegmenter:
         self.network = network
         self.rule = rule
 
+    @abstractmethod
     def masks(self, image: np.ndarray) -> MaskSet:
         """Return the masks of an image, ``(H, W, 3)`` uint8 RGB."""
-        raise NotImplementedError
 
     def __call__(self, image: np.ndarray, boundaries: Boundaries | None = None, max_segments: int | None = None) -> Segmentation:
         """Segment one image ``(H, W, 3)`` uint8 RGB; see ``segments.Segmenter``."""

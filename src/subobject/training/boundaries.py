@@ -17,8 +17,8 @@ from subobject.data.boundary_targets import TargetOptions
 from subobject.registry import lookup
 from subobject.training.boundary_models import build_model, normalisation, save_preprocessing
 from subobject.training.losses import LOSSES, collate_targets
-from subobject.training.recipe import STATE_FILE, Recipe, last_complete_checkpoint, options, run, stages, training_arguments
-from subobject.training.streams import CropStream, StreamTrainer
+from subobject.training.recipe import STATE_FILE, Recipe, options, run, stages, training_arguments
+from subobject.training.streams import CropStream, StreamShare, StreamTrainer
 
 
 class BoundaryTrainer(StreamTrainer):
@@ -132,22 +132,10 @@ def _dataset(recipe: Recipe, args: TrainingArguments, crops: CropOptions, target
     if args.max_steps < 1:
         raise ValueError("trainer.max_steps is missing: give the number of optimiser steps")
     images: Sequence[Any] | ImageStream = read_images(recipe.dataset, recipe.data, recipe.splits)
-    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     if isinstance(images, Sequence):
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         return BoundaryCrops(images, args.max_steps * batch, crops, args.seed, target)
-    # The stream itself starts where the last checkpoint was written: nothing has to be read and thrown away.
-    args.ignore_data_skip = True
-    _, done = last_complete_checkpoint(recipe)
-    return CropStream(
-        images,
-        crops,
-        target,
-        seed=args.seed,
-        batch=args.per_device_train_batch_size,
-        start=done * batch,
-        process=args.process_index,
-        processes=args.world_size,
-    )
+    return CropStream(StreamShare.resumed(images, recipe, args, args.per_device_train_batch_size), crops, target)
 
 
 def _full_size(logits: Tensor, target: Tensor) -> Tensor:

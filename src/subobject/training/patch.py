@@ -9,8 +9,8 @@ import torch
 from subobject.data import read_images
 from subobject.data.patch_crops import PatchCrops, PatchOptions
 from subobject.embeddings.linear import LinearAutoencoder, LinearAutoencoderConfig
-from subobject.training.recipe import Recipe, options, run, training_arguments
-from subobject.training.seqae import OwnLossTrainer, collate
+from subobject.training.recipe import Recipe, options, run
+from subobject.training.seqae import OwnLossTrainer, batch_arguments, collate
 
 
 def train(recipe: Recipe) -> Path:
@@ -21,10 +21,7 @@ def train(recipe: Recipe) -> Path:
     Raises:
         ValueError: If the recipe sets a batch size other than 1: ``crops.batch`` is the number of patches.
     """
-    args = training_arguments(recipe)
-    if args.per_device_train_batch_size != 1:
-        raise ValueError("an item is a batch of patches: set crops.batch, and trainer.per_device_train_batch_size to 1")
-    torch.manual_seed(args.seed)
+    args = batch_arguments(recipe, "patches")
     model = LinearAutoencoder(LinearAutoencoderConfig(**recipe.model))
     drawing = options(PatchOptions, recipe.crops, "crops")
     images = read_images(recipe.dataset, recipe.data, recipe.splits)

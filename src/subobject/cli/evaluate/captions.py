@@ -5,23 +5,14 @@ from typing import Annotated
 
 import typer
 
-from subobject.cli.common import (
-    Device,
-    DeviceOption,
-    Json,
-    MaxTokens,
-    Runtime,
-    RuntimeOption,
-    emit,
-    fail,
-    progress,
-    usage_errors,
-)
+from subobject.cli.common import CommonOptions, MaxTokens, emit, fail, progress, spread, usage_errors
 from subobject.cli.evaluate.options import Limit
 
 
+@spread
 def captions(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="CLEVR, or a folder that `data clevr-render` wrote.")],
+    *,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="Release, folder or hub id of a captioner.")
     ] = "captioner",
@@ -36,9 +27,7 @@ def captions(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write each caption, one JSON object a line.")
     ] = None,
     limit: Limit = None,
-    runtime: RuntimeOption = Runtime.auto,
-    device: DeviceOption = Device.auto,
-    as_json: Json = False,
+    common: CommonOptions,
 ) -> None:
     """Score the captions that a model writes of CLEVR scenes: count, size, colour, material, shape, exact captions, perplexity.
 
@@ -64,15 +53,17 @@ def captions(
             from subobject.training import caption_evaluation as evaluation
         except ImportError as error:
             fail(f'a language model needs {error.name or error}: pip install "subobject[train]"')
-        captioner = Captioner.from_pretrained(model, runtime=runtime.value, device=device.value)
+        captioner = Captioner.from_pretrained(model, runtime=common.runtime.value, device=common.device.value)
         if tokens is None:
             source = evaluation.cut_tokens(captioner, images, max_tokens)
         else:
-            source = evaluation.stored_tokens(TokenStore.open(tokens), images)
+            store = TokenStore.open(tokens)
+            captioner.processor.check_tokens(store.settings)
+            source = evaluation.stored_tokens(store, images)
         with progress(len(images), "captions") as advance:
             found = evaluation.predict(captioner, images, source, colour=colour, batch_size=batch_size, advance=advance)
             predictions = list(found)
         if output is not None:
             evaluation.write_predictions(output, predictions, images, colour=colour)
         scores = evaluation.summarise(captioner.model, predictions, images, colour=colour)
-    emit(scores, "\n".join(f"{key:14s}{value:.6g}" for key, value in scores.items()), as_json)
+    emit(scores, "\n".join(f"{key:14s}{value:.6g}" for key, value in scores.items()), common.as_json)

@@ -1,5 +1,6 @@
 """Options that several evaluations share."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +9,6 @@ import typer
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="BSDS500: a folder with images, labels and boundaries.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N images.")]
-Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help="Processes; one a core by default.")]
-Cache = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", help="Keep what was counted here; a second run does not count it again.")
-]
-Plot = Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="Also draw the scores, as SVG and PNG.")]
 
 
 class Split(StrEnum):
@@ -21,3 +17,16 @@ class Split(StrEnum):
     train = "train"
     val = "val"
     test = "test"
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How scores of segmentations and boundary maps are counted, kept and drawn."""
+
+    limit: Limit = None
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Processes; one a core by default.")] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="DIR", help="Keep what was counted here; a second run does not count it again."),
+    ] = None
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="DIR", help="Also draw the scores, as SVG and PNG.")] = None

@@ -1,27 +1,18 @@
 """``subobject evaluate reconstruction``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from subobject.cli.common import (
-    BoundaryWeights,
-    Device,
-    DeviceOption,
-    Json,
-    Runtime,
-    RuntimeOption,
-    SegmenterName,
-    emit,
-    progress,
-    usage_errors,
-)
+from subobject.cli.common import BoundaryWeights, CommonOptions, SegmenterName, emit, progress, spread, usage_errors
 from subobject.cli.evaluate.options import Data, Limit, Split
 
 
+@spread
 def reconstruction(
     data: Data,
+    *,
     split: Annotated[Split, typer.Option("--split", help="Part of the data set.")] = Split.val,
     method: Annotated[
         list[str] | None,
@@ -40,9 +31,7 @@ def reconstruction(
         Path | None, typer.Option("--pictures", metavar="DIR", help="Also write ID.png: all pictures of an image side by side.")
     ] = None,
     limit: Limit = None,
-    runtime: RuntimeOption = Runtime.auto,
-    device: DeviceOption = Device.auto,
-    as_json: Json = False,
+    common: CommonOptions,
 ) -> None:
     """Score pictures decoded from tokens alone, against tokens, kept values and bytes, at 32, 64, 128 and 256 tokens.
 
@@ -61,13 +50,12 @@ def reconstruction(
 
         images = run.limited(read_split(data, split.value), limit)
         names = method or [*rate.METHODS, *CODECS]
-        cutter = ImageSegmenter.load(segmenter, weights=boundary_weights, runtime=runtime, device=device)
+        where: dict[str, Any] = {"runtime": common.runtime, "device": common.device}
+        cutter = ImageSegmenter.load(segmenter, weights=boundary_weights, **where)
         coders = rate.make_coders(
             [name for name in names if name not in CODECS],
             lambda image, budget: cutter(image, max_segments=budget),
-            lambda name, weights: load_embedder(
-                name, embedder_weights if name == "seqae" else weights, runtime=runtime, device=device
-            ),
+            lambda name, weights: load_embedder(name, embedder_weights if name == "seqae" else weights, **where),
         )
 
         def show(image: str, rows: list[list[rate.Titled]]) -> None:
@@ -85,4 +73,4 @@ def reconstruction(
                 show=show,
             )
     for row in results:
-        emit(row, "  ".join(f"{key} {value}" for key, value in row.items()), as_json)
+        emit(row, "  ".join(f"{key} {value}" for key, value in row.items()), common.as_json)

@@ -4,9 +4,9 @@
     subobject data clevr-render --output data/clevr --split val --count 2000 --seed 1
     python benchmarks/clevr_comparison.py --data data/clevr --work runs/clevr_comparison
 
-Each method is tokenized once, and trained and evaluated for each seed; nothing differs but the token store: same images,
-captions, steps, optimiser, and order of the batches for a seed. What is finished is skipped, so that the same command continues a
-comparison that was stopped. The table goes to ``results/clevr_comparison.json``.
+Each method is tokenized once, and trained and evaluated for each seed; nothing differs but the token store: same images, each of
+them also mirrored, captions, steps, optimiser, and order of the batches for a seed. What is finished is skipped, so that the same
+command continues a comparison that was stopped. The table goes to ``results/clevr_comparison.json``.
 """
 
 import argparse
@@ -174,6 +174,7 @@ def _train(run: Path, stores: Path, seed: int, arguments: argparse.Namespace) ->
         "splits": "[train]",
         "trainer.seed": seed,
         "language.samples": arguments.train_images,
+        "language.mirror": True,
         "language.eval_split": "val",
     }
     changes = [f"{key}={value}" for key, value in values.items()] + arguments.set

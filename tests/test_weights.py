@@ -1,17 +1,37 @@
 """From names to verified files: releases, folders, and the hub (faked)."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from typer.testing import CliRunner
 
 from subobject import weights
-from subobject.weights import RELEASES, WeightsError, load_torch, resolve, write_checksums
+from subobject.cli.main import app
+from subobject.files import sha256
+from subobject.weights import RELEASES, WeightsError, copy_files, fingerprint, load_torch, resolve, write_checksums
 
 TINY = {"num_labels": 1, "hidden_sizes": [8, 8, 8, 8], "decoder_hidden_size": 8, "depths": [1, 1, 1, 1]}
+WANTED = (
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "model.onnx",
+    "chat_template.jinja",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "README.md",
+)
+REFUSED = ("pytorch_model.bin", "model.pt", "weights.pkl", "word2vec.model", "model.ckpt", "modeling.py")
 
 
 @pytest.fixture
@@ -47,7 +67,8 @@ def test_damaged_files_are_refused(assets, harm):
 
 
 def test_a_release_that_is_not_installed(assets):
-    with pytest.raises(WeightsError, match=r"boundarynet\.bsds500 is not part of this installation"):
+    assert not RELEASES["boundarynet.bsds500"].installed
+    with pytest.raises(WeightsError, match=r"boundarynet\.bsds500 is not part of this installation: give a folder or hub id"):
         resolve("boundarynet", "boundaries")
     (assets / "boundarynet.bsds500" / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"lacks config\.json"):
@@ -56,7 +77,7 @@ def test_a_release_that_is_not_installed(assets):
 
 def test_unknown_names_list_the_known(tmp_path):
     for name in ("boundrynet", "seqae", tmp_path / "nowhere", "a/b/c", "./a"):
-        with pytest.raises(WeightsError, match=r"unknown weights .*known: boundarynet\.bsds500\)"):
+        with pytest.raises(WeightsError, match=r"unknown weights .*known: boundarynet\.bsds500.*\)"):
             resolve(name, "boundaries")
 
 
@@ -67,6 +88,22 @@ def test_shipped_files_match_their_checksums():
     assert set(recorded) == present
     for name in present:
         assert resolve(name, RELEASES[name].kind) == RELEASES[name].folder
+
+
+def test_only_installed_releases_are_listed(assets):
+    write_checksums()
+    result = CliRunner().invoke(app, ["weights", "list", "--json"])
+    (line,) = (json.loads(line) for line in result.stdout.splitlines())
+    assert (line["name"], line["kind"]) == ("boundarynet.bsds500", "boundaries")
+    text = CliRunner().invoke(app, ["weights", "list"]).stdout
+    assert text.startswith("boundarynet.bsds500 (boundaries): convolutional boundary network")
+    result = CliRunner().invoke(app, ["weights", "show", "captioner.clevr"])
+    assert result.exit_code == 2
+    assert "captioner.clevr is not part of this installation" in result.stderr
+
+
+def test_the_weights_that_ship_stay_small():
+    assert sum(file.stat().st_size for file in weights.ASSETS.rglob("*") if file.is_file()) < 60e6
 
 
 def test_every_release_has_a_full_record():
@@ -86,7 +123,48 @@ def test_a_hub_id_is_fetched_without_pickles(segformer, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert resolve("somebody/some-checkpoint", "boundaries") == segformer
-    assert asked == {"id": "somebody/some-checkpoint", "patterns": ["*.json", "*.safetensors", "*.onnx", "README.md"]}
+    assert asked["id"] == "somebody/some-checkpoint"
+    present = [*WANTED, *(f"embedder/{name}" for name in WANTED if name != "README.md"), *REFUSED]
+    fetched = list(filter_repo_objects(present, allow_patterns=asked["patterns"]))
+    assert fetched == present[: -len(REFUSED)]
+
+
+def test_all_that_a_language_model_and_its_tokenizer_need_is_copied_and_nothing_pickled(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name in (*WANTED, *REFUSED):
+        (source / name).write_text(name)
+    copy_files(source, target)
+    copy_files(target, target)
+    assert {file.name: file.read_text() for file in target.iterdir()} == {name: name for name in WANTED}
+
+
+def test_the_fingerprint_is_that_of_sha256sum(tmp_path):
+    for name in ("model.safetensors", "config.json", "model.onnx", "README.md", "adapter_config.json"):
+        (tmp_path / name).write_text(name)
+    # sha256sum config.json *.onnx *.safetensors | sha256sum
+    flat = "212fe921865f827bb80c335723a56fd8d5d1ddf0259adc9f7cc1c78119e6c0aa"
+    assert fingerprint(tmp_path) == flat
+    (tmp_path / "adapter" / "deep").mkdir(parents=True)
+    (tmp_path / "adapter" / "README.md").write_text("says nothing of what is computed")
+    assert fingerprint(tmp_path) == flat
+
+
+def test_the_fingerprint_covers_folders_inside(tmp_path):
+    names = ["b/config.json", "b/deep/model.onnx", "config.json", "lora/adapter_config.json", "lora/adapter_model.safetensors"]
+    for name in reversed(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    lines = "".join(f"{sha256(tmp_path / name)}  {name}\n" for name in names)
+    first = fingerprint(tmp_path)
+    assert first == hashlib.sha256(lines.encode()).hexdigest()
+    seen = {first}
+    for name in names:
+        (tmp_path / name).write_text("changed")
+        seen.add(fingerprint(tmp_path))
+    (tmp_path / "lora").rename(tmp_path / "other")
+    seen.add(fingerprint(tmp_path))
+    assert len(seen) == 1 + len(names) + 1
 
 
 def test_hub_errors_are_one_sentence(monkeypatch):

@@ -3,7 +3,10 @@
 import functools
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,13 +171,29 @@ def _open_openvino(onnx: Path | None, factory: TorchFactory | None, device: str,
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = _openvino_core().compile_model(str(path), "CPU", settings)
+    with _without_links(path) as file:
+        compiled = _openvino_core().compile_model(str(file), "CPU", settings)
 
     def run(inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         results = compiled.create_infer_request().infer(inputs)
         return tuple(np.array(results[output]) for output in compiled.outputs)
 
     return run
+
+
+@contextmanager
+def _without_links(path: Path) -> Iterator[Path]:
+    """Yield the ONNX file itself, or a copy beside the weights that it shares if these are links, as in the cache of the hub.
+
+    OpenVINO reads no weights through a link that leads out of the folder.
+    """
+    if not path.is_symlink():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (path, *path.parent.glob("*.safetensors")):
+            shutil.copyfile(file, Path(folder) / file.name)
+        yield Path(folder) / path.name
 
 
 @functools.cache

@@ -12,7 +12,10 @@ from subobject.files import sha256
 
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = "SHA256.json"
-HUB_PATTERNS = ("*.json", "*.safetensors", "*.onnx", "README.md")
+# What models and their text tokenizers are made of. Word models of other kinds than SentencePiece's, also called .model, are
+# pickles: hence the names.
+_SENTENCEPIECE = ("*tokenizer.model", "*spiece.model", "*sentencepiece.model", "*sentencepiece.bpe.model", "*spm.model")
+HUB_PATTERNS = ("*.json", "*.safetensors", "*.onnx", "*.jinja", "*.txt", *_SENTENCEPIECE, "README.md")
 Kind = Literal["boundaries", "masks", "embedder", "tokenizer", "captioner"]
 
 
@@ -52,6 +55,11 @@ class Release:
         """Where the files are."""
         return ASSETS / self.name
 
+    @property
+    def installed(self) -> bool:
+        """Whether this version of the package comes with the files."""
+        return self.name in _recorded()
+
 
 # The first release of an architecture is its default tag.
 RELEASES: dict[str, Release] = {
@@ -65,6 +73,15 @@ RELEASES: dict[str, Release] = {
             data="BSDS500, the 300 training and validation photographs; its trunk started from ImageNet",
             recipe="recipes/boundaries_small.yaml",
             summary="convolutional boundary network on EfficientNet-Lite0",
+        ),
+        Release(
+            name="boundarynet.clevr",
+            kind="boundaries",
+            files=("config.json", "preprocessor_config.json", "model.safetensors", "model.onnx", "README.md"),
+            licence="non-commercial research and education, as the data of the network that it started from",
+            data="drawn scenes as in CLEVR (`subobject data clevr-render`); started from boundarynet.bsds500",
+            recipe="recipes/boundaries_clevr.yaml",
+            summary="boundarynet.bsds500, fine-tuned on drawn scenes as in CLEVR",
         ),
         Release(
             name="seqae.bsds500",
@@ -93,6 +110,24 @@ RELEASES: dict[str, Release] = {
             recipe="recipes/patch_small.yaml",
             summary="linear autoencoder of 16 x 16 patches",
         ),
+        Release(
+            name="captioner.clevr",
+            kind="captioner",
+            files=(
+                "config.json",
+                "generation_config.json",
+                "model.safetensors",
+                "processor_config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "image_tokenizer/config.json",
+                "README.md",
+            ),
+            licence="non-commercial research and education, as the networks whose tokens it reads",
+            data="drawn scenes as in CLEVR (`subobject data clevr-render`)",
+            recipe="recipes/clevr_small.yaml",
+            summary="small language model that describes drawn scenes as in CLEVR, and no other pictures",
+        ),
     )
 }
 
@@ -120,7 +155,7 @@ def resolve(name_or_path: str | Path, kind: Kind) -> Path:
     folder = Path(name_or_path)
     if not folder.is_dir():
         if not isinstance(name_or_path, str) or not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name_or_path):
-            known = ", ".join(sorted(one.name for one in RELEASES.values() if one.kind == kind)) or "none"
+            known = ", ".join(sorted(one.name for one in RELEASES.values() if one.kind == kind and one.installed)) or "none"
             raise WeightsError(
                 f"unknown weights '{name_or_path}': no such folder, not a hub id (organisation/name), "
                 f"and not a release for {kind} (known: {known})"
@@ -196,7 +231,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def copy_files(source: Path, folder: Path) -> None:
-    """Copy configuration, safetensors, ONNX and model card from one folder into another, which is made if missing."""
+    """Copy configuration, weights, files of a text tokenizer and model card from one folder into another, made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in HUB_PATTERNS:
         for file in source.glob(pattern):
@@ -207,9 +242,11 @@ def copy_files(source: Path, folder: Path) -> None:
 def fingerprint(folder: Path) -> str:
     """Return one SHA-256 for all that decides what the network in a folder computes.
 
-    It is that of the lines which ``sha256sum config.json *.onnx *.safetensors`` prints, sorted by name.
+    It is that of the lines which ``sha256sum config.json *.onnx *.safetensors`` prints, sorted by name. Folders inside, such as
+    that of an adapter, count as well, with their ``adapter_config.json`` and names like ``adapter/config.json``.
     """
-    names = sorted(file.name for pattern in ("config.json", "*.onnx", "*.safetensors") for file in folder.glob(pattern))
+    patterns = ("**/config.json", "**/*.onnx", "**/*.safetensors", "*/**/adapter_config.json")
+    names = sorted(file.relative_to(folder).as_posix() for pattern in patterns for file in folder.glob(pattern))
     lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -241,14 +278,19 @@ def _release(name: str, kind: Kind) -> Release | None:
     return matches[0] if matches else None
 
 
-def _verify(release: Release) -> None:
+def _recorded() -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of each file of the releases that this version comes with."""
     path = ASSETS / CHECKSUMS
-    digests = json.loads(path.read_text()) if path.is_file() else {}
-    if release.name not in digests or not release.folder.is_dir():
-        raise WeightsError(f"{release.name} is not part of this installation: reinstall subobject, or give a folder or hub id")
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _verify(release: Release) -> None:
+    if not release.installed:
+        raise WeightsError(f"{release.name} is not part of this installation: give a folder or hub id instead")
+    digests = _recorded()[release.name]
     for name in release.files:
         file = release.folder / name
-        if not file.is_file() or sha256(file) != digests[release.name].get(name):
+        if not file.is_file() or sha256(file) != digests.get(name):
             raise WeightsError(f"{file} is missing or damaged (its SHA-256 differs from the release): reinstall subobject")
 
 

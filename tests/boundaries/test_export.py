@@ -1,5 +1,7 @@
 """ONNX files equal the torch networks at any batch, height and width."""
 
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -27,6 +29,22 @@ def test_export_equals_torch(name, tmp_path, request):
             (logits,) = network(pixel_values=x.numpy())
             np.testing.assert_allclose(logits, expected, atol=1e-5)
             assert expected.std() > 0.01
+
+
+def test_weights_that_float16_holds_are_stored_so(boundarynet, tmp_path):
+    model = copy.deepcopy(boundarynet)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().float()
+    path = export_onnx(model, tmp_path)
+    types = {one.name: one.data_type for one in onnx.load(path).graph.initializer}
+    assert types["model.side.0.weight.half"] == onnx.TensorProto.FLOAT16
+    assert not [name for name, type_ in types.items() if type_ == onnx.TensorProto.FLOAT and name.endswith(("weight", "bias"))]
+    x = torch.randn((1, 3, 64, 96), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model(pixel_values=x).logits.numpy()
+    for runtime in ("onnx", "openvino"):
+        (logits,) = open_network(onnx=path, torch_factory=None, runtime=runtime, device="cpu")(pixel_values=x.numpy())
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_export_leaves_the_model_as_it_was(boundarynet, tmp_path):

@@ -1,15 +1,13 @@
 """Export of boundary networks to ONNX, for machines without torch."""
 
 import copy
-import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from subobject.boundaries.trunks import SameConv
-
-_OPSET = 17
+from subobject.onnx_export import write_onnx
 
 
 class _Logits(nn.Module):
@@ -38,6 +36,8 @@ def _symmetric(model: nn.Module) -> nn.Module:
 def export_onnx(model: nn.Module, folder: str | Path) -> Path:
     """Write ``model.onnx``: input ``pixel_values`` ``(B, 3, H, W)``, output ``logits``, float32, all of B, H and W free.
 
+    Weights that float16 holds exactly are stored so.
+
     Args:
         model: ``BoundaryNet`` or ``SegformerForSemanticSegmentation``; exported as in evaluation mode.
         folder: Where the file goes, beside ``config.json``.
@@ -46,20 +46,7 @@ def export_onnx(model: nn.Module, folder: str | Path) -> Path:
         The file written.
     """
     path = Path(folder) / "model.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
     example = torch.zeros(2, 3, 64, 96, device=next(model.parameters()).device)
     axes = {0: "batch", 2: "height", 3: "width"}
-    with warnings.catch_warnings():
-        # The tracer notes each size taken from a shape, and that a newer exporter exists; the newer one fixes sizes.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _Logits(model).eval(),
-            (example,),
-            str(path),
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=["pixel_values"],
-            output_names=["logits"],
-            dynamic_axes={"pixel_values": axes, "logits": axes},
-        )
+    write_onnx(_Logits(model), path, {"pixel_values": example}, "logits", {"pixel_values": axes, "logits": axes})
     return path

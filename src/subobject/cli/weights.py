@@ -11,12 +11,13 @@ app = typer.Typer(no_args_is_help=True, help="Show the weights that ship with th
 
 @app.command("list")
 def list_weights(as_json: Json = False) -> None:
-    """List the releases, a line each."""
+    """List the releases that are installed, a line each: what they serve, what they are, and their licence."""
     from subobject.weights import RELEASES
 
     for release in RELEASES.values():
-        values = {"name": release.name, "summary": release.summary, "licence": release.licence}
-        emit(values, f"{release.name}: {release.summary} ({release.licence})", as_json)
+        if release.installed:
+            values = {"name": release.name, "kind": release.kind, "summary": release.summary, "licence": release.licence}
+            emit(values, f"{release.name} ({release.kind}): {release.summary} ({release.licence})", as_json)
 
 
 @app.command()

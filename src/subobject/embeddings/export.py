@@ -1,17 +1,12 @@
 """Export of a SeqAE network to ONNX, for machines without torch."""
 
-import warnings
 from pathlib import Path
 
-import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
 from subobject.embeddings.seqae import SeqAE
-from subobject.files import atomic_path
-
-_OPSET = 17
+from subobject.onnx_export import write_onnx
 
 
 class Encoder(nn.Module):
@@ -64,7 +59,6 @@ def export_onnx(model: SeqAE, folder: str | Path) -> list[Path]:
         The files written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     was_training = model.training
     device = model.device
     pixels = torch.rand(2, 12, 4, device=device)
@@ -87,39 +81,6 @@ def export_onnx(model: SeqAE, folder: str | Path) -> list[Path]:
     paths = []
     for module, name, inputs, output, axes in jobs:
         paths.append(folder / f"{name}.onnx")
-        with warnings.catch_warnings():
-            # The tracer notes each size taken from a shape, and that a newer exporter exists; the newer one fixes sizes.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module.eval(),
-                tuple(inputs.values()),
-                str(paths[-1]),
-                dynamo=False,
-                opset_version=_OPSET,
-                input_names=list(inputs),
-                output_names=[output],
-                dynamic_axes=axes,
-            )
-        _store_in_half(paths[-1])
+        write_onnx(module, paths[-1], inputs, output, axes)
     model.train(was_training)
     return paths
-
-
-def _store_in_half(path: Path) -> None:
-    """Store weights in float16 where nothing is lost; runtimes turn them back into float32 when they open the file."""
-    model = onnx.load(path)
-    nodes = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values, name = onnx.numpy_helper.to_array(tensor), tensor.name
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), values):
-            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
-            nodes.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes += model.graph.node
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    with atomic_path(path) as partial:
-        onnx.save(model, partial)

@@ -1,12 +1,14 @@
 """``SubobjectProcessor``: texts, images and stored tokens to model inputs, and its saved form."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from subobject.language.origin import Origin  # noqa: E402
 from subobject.language.processing import SubobjectProcessor, tokenizer_config  # noqa: E402
 from subobject.language.splice import IGNORED  # noqa: E402
 from subobject.language.words import word_tokenizer  # noqa: E402
@@ -144,6 +146,33 @@ def test_weights_of_a_folder_are_copied_and_those_that_ship_are_not(tmp_path):
     assert (tmp_path / "c" / "image_tokenizer" / "boundaries" / "config.json").is_file()
 
 
+@pytest.mark.parametrize("copied", [True, False])
+def test_tokens_of_other_weights_get_one_warning(tmp_path, caplog, copied):
+    weights = "patch.bsds500"
+    if copied:
+        SubobjectTokenizer.from_pretrained(None, segmenter="tiles", embedder="patch").save_pretrained(tmp_path / "own")
+        weights = str(tmp_path / "own" / "embedder")
+    config = TokenizerConfig(segmenter="tiles", embedder="patch", embedder_weights=weights)
+    settings = SubobjectTokenizer.from_pretrained(None, **asdict(config)).settings()
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    for name, trained_on in (
+        ("same", Origin.of_tokens("drawings", settings)),
+        ("other", Origin("drawings", embedder_sha256="0" * 64)),
+    ):
+        caplog.clear()
+        SubobjectProcessor(word_tokenizer(TEXTS, 64), config, trained_on=trained_on).save_pretrained(tmp_path / name)
+        caplog.clear()
+        again = SubobjectProcessor.from_pretrained(tmp_path / name)
+        assert again.trained_on == trained_on
+        again.image_tokenizer.segment(pixels)
+        again.image_tokenizer.segment(pixels)
+        expected = ["the tokens come from another embedder than"] * (name == "other")
+        assert [record.getMessage().partition(" those")[0] for record in caplog.records] == expected
+    caplog.clear()
+    again.check_tokens({"segmenter": "made elsewhere"})
+    assert not caplog.records
+
+
 def test_a_folder_without_a_processor_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no readable processor_config"):
         SubobjectProcessor.from_pretrained(tmp_path)
@@ -153,3 +182,7 @@ def test_settings_of_a_store_become_a_tokenizer(blocks):
     tokenizer = SubobjectTokenizer.from_pretrained(None, segmenter="gradient", embedder="mean-colour", order="size")
     config = tokenizer_config(tokenizer.settings(max_tokens=7))
     assert (config.segmenter, config.embedder, config.order, config.max_tokens) == ("gradient", "mean-colour", "size", 7)
+    # Tokens that were cut by strength alone: what is cut later is so too.
+    again = SubobjectTokenizer.from_pretrained(None, **asdict(tokenizer_config(tokenizer.settings(threshold=0.5))))
+    assert again.settings() == tokenizer.settings(max_tokens=128, threshold=0.5)
+    assert again(blocks).num_tokens == tokenizer(blocks, threshold=0.5).num_tokens

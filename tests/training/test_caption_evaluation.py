@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from subobject.data.captions import caption  # noqa: E402
 from subobject.data.clevr import COLOURS, MATERIALS, SHAPES, SIZES, read_clevr  # noqa: E402
 from subobject.language.captioner import Captioner  # noqa: E402
 from subobject.language.modeling import SubobjectForCausalLM  # noqa: E402
+from subobject.language.origin import Origin  # noqa: E402
 from subobject.language.processing import SubobjectProcessor  # noqa: E402
 from subobject.language.words import word_tokenizer  # noqa: E402
 from subobject.tokens.store import TokenStore, TokenWriter  # noqa: E402
@@ -157,6 +159,40 @@ def test_command(data, store, saved, tmp_path, stored):
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert [line["image"] for line in lines] == [f"CLEVR_val_{i:06d}" for i in range(IMAGES)]
     assert lines[0]["caption"] == caption(read_clevr(data, "val")[0])
+
+
+def test_stored_tokens_of_any_number_are_described(data, saved, tmp_path):
+    """One segment, a budget of one, and over 5,000 segments, far more than the context of 96."""
+    tokenizer = SubobjectTokenizer.from_pretrained(segmenter="patches", embedder="mean-colour")
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    made = [
+        SubobjectTokenizer.from_pretrained(segmenter="gradient", embedder="mean-colour")(noise * 0 + 127),
+        tokenizer(noise, max_tokens=1),
+        tokenizer(noise, max_tokens=71 * 71),
+    ]
+    counts = [tokens.num_tokens for tokens in made]
+    assert counts == [1, 1, 71 * 71]
+    with TokenWriter(tmp_path / "store", tokenizer.settings()) as writer:
+        for image, tokens in zip(read_clevr(data, "val"), made, strict=False):
+            writer.write(image.image_path.name, tokens)
+    output = tmp_path / "captions.jsonl"
+    options = ["--tokens", str(tmp_path / "store"), "--limit", "3", "--batch-size", "2", "-o", str(output)]
+    result = CliRunner().invoke(app, ["evaluate", "captions", "--data", str(data), "--model", str(saved), "--json", *options])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["image_tokens"] for line in lines] == counts
+    assert all(math.isfinite(line["loss"]) for line in lines)
+
+
+def test_stored_tokens_of_other_weights_get_a_warning(data, store, saved, tmp_path, caplog):
+    processor = SubobjectProcessor.from_pretrained(saved)
+    processor.trained_on = Origin("drawings", embedder_sha256="0" * 64)
+    shutil.copytree(saved, tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    options = ["--model", str(tmp_path / "model"), "--tokens", str(store), "--limit", "1"]
+    result = CliRunner().invoke(app, ["evaluate", "captions", "--data", str(data), *options])
+    assert result.exit_code == 0, result.output
+    assert [one.getMessage()[:37] for one in caplog.records] == ["the tokens come from another embedder"]
 
 
 def test_wrong_options_get_one_sentence(data, store, saved, tmp_path):

@@ -14,6 +14,7 @@ pytest.importorskip("accelerate")
 
 from transformers import EvalPrediction, PhiConfig, PhiForCausalLM  # noqa: E402
 
+from subobject.data.clevr import read_clevr  # noqa: E402
 from subobject.language.adapters import load  # noqa: E402
 from subobject.language.modeling import SubobjectForCausalLM  # noqa: E402
 from subobject.language.processing import SubobjectProcessor  # noqa: E402
@@ -25,9 +26,12 @@ from tests.language.conftest import VECTOR, make_tokens  # noqa: E402
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 COUNTS = {"train": 6, "val": 3}
+SETTINGS = {"segmenter": "gradient", "embedder": "mean-colour", "order": "raster", "seed": 0, "max_tokens": 9}
 SMALL = [
     "language.base={model_type: llama, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 2}",
     "language.eval_samples=2",
+    "language.mirror=false",
+    "model.vector_noise=0",
     "trainer.max_steps=4",
     "trainer.save_steps=2",
     "trainer.eval_steps=2",
@@ -64,8 +68,7 @@ def write_clevr(folder: Path) -> None:
 
 
 def write_store(folder: Path, split: str, skip: int | None = None) -> None:
-    settings = {"segmenter": "gradient", "embedder": "mean-colour", "order": "raster", "seed": 0, "max_tokens": 9}
-    with TokenWriter(folder, settings) as writer:
+    with TokenWriter(folder, SETTINGS) as writer:
         for index in range(COUNTS[split]):
             if index != skip:
                 writer.write(f"{split}/CLEVR_{split}_{index:06d}.png", make_tokens(3 + index, index))
@@ -192,6 +195,17 @@ def test_images_that_the_store_lacks_are_left_out_and_said(world, tmp_path, capl
     write_store(tmp_path / "tokens" / "train", "train", skip=2)
     train(load_recipe(RECIPES / "clevr_small.yaml", [*world, *SMALL, "trainer.max_steps=1", "trainer.eval_steps=1"]))
     assert "lacks 1 of 6 images" in caplog.text
+
+
+def test_mirrored_images_are_trained_on_as_well(world, tmp_path):
+    settings = [*world, *SMALL, "language.mirror=true"]
+    images = read_clevr(tmp_path / "clevr", "train")
+    with TokenWriter(tmp_path / "tokens" / "train", SETTINGS) as writer:
+        for image in images:
+            writer.write(f"train/{image.mirror().name}", make_tokens(3))
+    recipe = load_recipe(RECIPES / "clevr_small.yaml", settings)
+    final = train(recipe)
+    assert SubobjectProcessor.from_pretrained(final).trained_on.pictures.startswith("12 pictures")
 
 
 def test_perplexity_counts_every_target_once():

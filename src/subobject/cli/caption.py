@@ -8,15 +8,12 @@ from subobject.cli.common import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
-    Device,
-    DeviceOption,
-    Json,
-    Runtime,
-    RuntimeOption,
+    CommonOptions,
     Sources,
     emit,
     fail,
     progress,
+    spread,
     usage_errors,
 )
 
@@ -28,26 +25,29 @@ if TYPE_CHECKING:
     from subobject.timing import Clock
 
 
+@spread
 def caption(
     sources: Sources,
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Folder or hub id of a captioner.")],
+    *,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Release, folder or hub id of a captioner.")
+    ] = "captioner",
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", metavar="K", help="Largest number of segments to read; that of training if unset."),
     ] = None,
-    runtime: RuntimeOption = Runtime.auto,
-    device: DeviceOption = Device.auto,
-    as_json: Json = False,
+    common: CommonOptions,
 ) -> None:
     """Describe images by a language model that reads their segments.
 
-    No captioner ships yet; `subobject train language --config recipes/clevr_small.yaml` makes one that counts and describes the
-    objects of rendered CLEVR scenes, and is wrong about any other picture. --model takes any SubobjectForCausalLM that was saved
-    with its processor. Never more segments are read than the language model has room for: regions merge until they fit.
+    Without --model it is captioner.clevr, where `subobject weights list` names it: a small model that counts and describes the
+    objects of drawn scenes as in CLEVR, and is wrong about any other picture. What a captioner was trained on is said on stderr.
+    --model takes any SubobjectForCausalLM that was saved with its processor; `subobject train language` makes one. Never more
+    segments are read than the language model has room for: regions merge until they fit.
 
     Examples:
 
-        subobject caption scene.png --model runs/clevr_small/final
+        subobject caption scene.png
 
         subobject caption scenes/ --model runs/clevr_small/final --json
     """
@@ -62,11 +62,13 @@ def caption(
         images = find_images(sources)
         try:
             captioner = load_member("subobject.language.captioner:Captioner").from_pretrained(
-                model, runtime=runtime.value, device=device.value
+                model, runtime=common.runtime.value, device=common.device.value
             )
         except ImportError as error:
             fail(f'a language model needs {error.name or error}: pip install "subobject[torch]"')
-        captioner.budget()
+        notice = captioner.prepare()
+        if notice is not None:
+            typer.echo(notice, err=True)
 
     def describe(image: "FoundImage", pixels: "np.ndarray", clock: "Clock") -> "Result":
         description = captioner(pixels, max_tokens=max_tokens, clock=clock)
@@ -80,11 +82,11 @@ def caption(
             if outcome.result is None:
                 failed += 1
                 typer.echo(f"Failed: {outcome.error}", err=True)
-                if as_json:
-                    emit({"image": name, "error": outcome.error}, "", as_json)
+                if common.as_json:
+                    emit({"image": name, "error": outcome.error}, "", common.as_json)
             else:
                 summary = outcome.result.summary
-                emit({"image": name, **summary}, f"{name}: {summary['caption']}", as_json)
+                emit({"image": name, **summary}, f"{name}: {summary['caption']}", common.as_json)
             advance()
             if stop.is_set():
                 fail("interrupted", INTERRUPTED)

@@ -30,26 +30,45 @@ class Captioner:
     Attributes:
         model: A ``SubobjectForCausalLM`` in evaluation mode.
         processor: Its processor, which holds the prompt and cuts images.
+        name: What it is called in messages.
     """
 
-    def __init__(self, model: Any, processor: SubobjectProcessor):
+    def __init__(self, model: Any, processor: SubobjectProcessor, name: str = DEFAULT):
         self.model = model
         self.processor = processor
+        self.name = name
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT, *, runtime: str = "auto", device: str = "auto") -> "Captioner":
         """Load a captioner.
 
         Args:
-            name: A release, or a folder or hub id with a saved ``SubobjectForCausalLM`` or adapter and its processor.
+            name: A release, by default that of captioners, or a folder or hub id with a saved ``SubobjectForCausalLM`` or adapter
+                and its processor.
             runtime: What runs the networks that cut images.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Raises:
             ValueError: If something is missing; the message says what to do.
         """
-        processor = SubobjectProcessor.from_pretrained(weights.resolve(name, "captioner"), runtime=runtime, device=device)
-        return cls(load(name).to(torch_device(device)), processor)
+        folder = weights.resolve(name, "captioner")
+        processor = SubobjectProcessor.from_pretrained(folder, runtime=runtime, device=device)
+        shown = folder.name if folder.parent == weights.ASSETS else str(name)
+        return cls(load(folder).to(torch_device(device)), processor, shown)
+
+    def prepare(self) -> str | None:
+        """Load what cuts images, so that the first image does not wait for it, nor fails where none could be described.
+
+        Returns:
+            One sentence that says for which pictures the captioner is made; None if it is not known.
+
+        Raises:
+            ValueError: If its weights are missing, or not even one image token fits the context.
+        """
+        self.processor.image_tokenizer  # noqa: B018 - loaded at its first use
+        self.budget()
+        origin = self.processor.trained_on
+        return None if origin is None else origin.notice(self.name)
 
     def budget(self) -> int | None:
         """Return the largest number of image tokens that fits the context beside prompt and answer; None without a limit.
@@ -85,7 +104,7 @@ class Captioner:
         limits = [
             one for one in (cutter.config.max_tokens if max_tokens is None else max_tokens, self.budget()) if one is not None
         ]
-        segmentation = cutter.segment(pixels, max_tokens=min(limits), clock=clock)
+        segmentation = cutter.segment(pixels, max_tokens=min(limits), threshold=cutter.config.threshold, clock=clock)
         with clock.measure("embeddings"):
             tokens = cutter.embed([pixels], [segmentation])
         with clock.measure("text"):

@@ -1,7 +1,8 @@
 """``SubobjectProcessor``: text with ``<image>`` places, and images or stored tokens, to model inputs."""
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,6 +14,7 @@ from transformers.utils import PushToHubMixin
 
 from subobject.files import atomic_path
 from subobject.language.configuration import SubobjectConfig  # noqa: F401 - AutoTokenizer must know a saved model
+from subobject.language.origin import Origin
 from subobject.language.splice import (
     ADDED_TOKENS,
     Spliced,
@@ -27,6 +29,7 @@ from subobject.structures import Tokens
 from subobject.tokens.tokenizer import MODEL_TYPE as IMAGE_TOKENIZER_TYPE
 from subobject.tokens.tokenizer import SubobjectTokenizer, TokenizerConfig
 
+logger = logging.getLogger(__name__)
 CONFIG_NAME = "processor_config.json"
 IMAGE_TOKENIZER = "image_tokenizer"
 """Folder, inside that of a processor, of the ``SubobjectTokenizer``."""
@@ -54,6 +57,7 @@ class SubobjectProcessor(PushToHubMixin):
         image_tokenizer: Cuts images into tokens; a configuration is loaded at the first image, and is not needed for stored
             tokens.
         prompt: What the model was trained to continue; the captioner's text.
+        trained_on: What the model was trained on; tokens of other weights get a warning.
         runtime: What runs the networks of a configured ``image_tokenizer``.
         device: Where they run.
 
@@ -73,6 +77,7 @@ class SubobjectProcessor(PushToHubMixin):
         image_tokenizer: SubobjectTokenizer | TokenizerConfig | None = None,
         *,
         prompt: str = IMAGE_TOKEN,
+        trained_on: Origin | None = None,
         runtime: str = "auto",
         device: str = "auto",
     ):
@@ -82,6 +87,7 @@ class SubobjectProcessor(PushToHubMixin):
         self.tokenizer = tokenizer
         self.places = find_places(tokenizer)
         self.prompt = prompt
+        self.trained_on = trained_on
         self._images = image_tokenizer
         self._runtime: dict[str, Any] = {"runtime": runtime, "device": device}
 
@@ -96,6 +102,7 @@ class SubobjectProcessor(PushToHubMixin):
             raise ValueError("this processor cannot cut images: give stored tokens, or make it with an image_tokenizer")
         if isinstance(self._images, TokenizerConfig):
             self._images = SubobjectTokenizer.from_pretrained(None, **asdict(self._images), **self._runtime)
+            self.check_tokens(self._images.settings())
         return self._images
 
     @property
@@ -166,6 +173,16 @@ class SubobjectProcessor(PushToHubMixin):
             inputs["boxes"] = stack_tokens([one.boxes for one in one_by_one], images_of_rows)
         return BatchFeature({name: torch.from_numpy(value) for name, value in inputs.items()})
 
+    def check_tokens(self, settings: Mapping[str, Any]) -> None:
+        """Log a warning if tokens come from other weights than those that the model was trained on.
+
+        Args:
+            settings: Of the tokens: those of a ``SubobjectTokenizer`` or a ``TokenStore``.
+        """
+        doubt = None if self.trained_on is None else self.trained_on.doubt(settings)
+        if doubt is not None:
+            logger.warning("%s", doubt)
+
     def apply_chat_template(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """Write a conversation as text by the tokenizer's chat template.
 
@@ -204,14 +221,19 @@ class SubobjectProcessor(PushToHubMixin):
     def save_pretrained(self, folder: str | Path, push_to_hub: bool = False, **options: Any) -> None:
         """Write the text tokenizer, ``processor_config.json`` and, in ``image_tokenizer``, how images are cut.
 
+        ``processor_config.json`` holds ``prompt`` and, where it is known, ``trained_on``.
+
         Weights of the image tokenizer that ship with the package or lie on the hub are kept by name; those of other folders
         are copied.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
+        values: dict[str, Any] = {"processor_class": type(self).__name__, "prompt": self.prompt}
+        if self.trained_on is not None:
+            values["trained_on"] = asdict(self.trained_on)
         with atomic_path(folder / CONFIG_NAME) as partial:
-            partial.write_text(json.dumps({"processor_class": type(self).__name__, "prompt": self.prompt}, indent=2) + "\n")
+            partial.write_text(json.dumps(values, indent=2) + "\n")
         config = self.image_config
         if config is not None:
             if any(name is not None and Path(name).is_dir() for name in (config.boundary_weights, config.embedder_weights)):
@@ -234,6 +256,7 @@ class SubobjectProcessor(PushToHubMixin):
         try:
             values = json.loads((folder / CONFIG_NAME).read_text())
             prompt = str(values["prompt"])
+            trained_on = Origin(**values["trained_on"]) if "trained_on" in values else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{folder} holds no readable {CONFIG_NAME}: give a folder with a saved SubobjectProcessor"
@@ -245,7 +268,10 @@ class SubobjectProcessor(PushToHubMixin):
             config = TokenizerConfig.from_json(images / "config.json")
             copied = any((images / str(name)).is_dir() for name in (config.boundary_weights, config.embedder_weights) if name)
             image_tokenizer = SubobjectTokenizer.from_pretrained(images, runtime=runtime, device=device) if copied else config
-        return cls(tokenizer, image_tokenizer, prompt=prompt, runtime=runtime, device=device)
+        processor = cls(tokenizer, image_tokenizer, prompt=prompt, trained_on=trained_on, runtime=runtime, device=device)
+        if isinstance(image_tokenizer, SubobjectTokenizer):
+            processor.check_tokens(image_tokenizer.settings())
+        return processor
 
     def _owners(self, texts: list[str], images: int) -> list[list[int]]:
         """Return the indices of the images of each text."""

@@ -34,6 +34,7 @@ class TokenizerConfig:
         embedder: Name of an embedder.
         embedder_weights: Release, folder or hub id of the embedder; ``None`` means the one that ships.
         max_tokens: Default budget.
+        threshold: Default boundary strength in [0, 1] below which regions merge; None for none.
         order: Order of the tokens of an image.
         seed: Seed of the random order.
     """
@@ -43,14 +44,14 @@ class TokenizerConfig:
     embedder: str = "seqae"
     embedder_weights: str | None = None
     max_tokens: int = 128
+    threshold: float | None = None
     order: str = "raster"
     seed: int = 0
 
     def __post_init__(self) -> None:
         lookup(EMBEDDERS, self.embedder, "embedder")
         lookup(ORDERS, self.order, "order")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens is {self.max_tokens}: use 1 or more")
+        check_budget(self.max_tokens, self.threshold)
 
     @classmethod
     def from_json(cls, path: Path) -> "TokenizerConfig":
@@ -132,7 +133,7 @@ class SubobjectTokenizer:
             images: One image or a list: path, bytes, PIL image, numpy array ``(H, W, 3)`` uint8, torch tensor.
             max_tokens: Largest number of tokens an image; regions merge, so that the tokens still cover the image.
             threshold: Boundary strength in [0, 1] below which regions merge; with ``max_tokens`` both bounds hold. With neither,
-                ``config.max_tokens`` holds.
+                those of ``config`` hold.
 
         Returns:
             Packed tokens; token ``i`` of an image is segment ``i`` of its segmentation.
@@ -155,8 +156,7 @@ class SubobjectTokenizer:
     ) -> Segmentation:
         """Cut the pixels ``(H, W, 3)`` uint8 of one image within the budget, and number the segments in the configured order."""
         check_budget(max_tokens, threshold)
-        if max_tokens is None and threshold is None:
-            max_tokens = self.config.max_tokens
+        max_tokens, threshold = self._bounds(max_tokens, threshold)
         clock = clock or Clock()
         segmentation = self.segmenter.segment_pixels(pixels, max_segments=max_tokens, threshold=threshold, clock=clock)
         with clock.measure("segments"):
@@ -185,11 +185,10 @@ class SubobjectTokenizer:
             threshold: As in a call.
 
         Returns:
-            The fields of ``TokenizerConfig``, with the names of the weights that are used and the budget that holds,
-            ``threshold``, and ``boundary_sha256`` and ``embedder_sha256``, see ``weights.fingerprint``; None without weights.
+            The fields of ``TokenizerConfig``, with the names of the weights that are used and the bounds that hold, and
+            ``boundary_sha256`` and ``embedder_sha256``, see ``weights.fingerprint``; None without weights.
         """
-        if max_tokens is None and threshold is None:
-            max_tokens = self.config.max_tokens
+        max_tokens, threshold = self._bounds(max_tokens, threshold)
         values = asdict(self.config) | {"max_tokens": max_tokens, "threshold": threshold}
         for field_name, folder in self._weight_folders().items():
             given = values[field_name]
@@ -213,6 +212,12 @@ class SubobjectTokenizer:
             config = replace(config, **change)
         with atomic_path(folder / "config.json") as partial:
             partial.write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n")
+
+    def _bounds(self, max_tokens: int | None, threshold: float | None) -> tuple[int | None, float | None]:
+        """Return the bounds of a call: those given, or where none is given, those of the configuration."""
+        if max_tokens is None and threshold is None:
+            return self.config.max_tokens, self.config.threshold
+        return max_tokens, threshold
 
     def _weight_folders(self) -> dict[str, Path | None]:
         """Return the folder of the weights behind each field of the config; None where there is no network."""

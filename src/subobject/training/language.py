@@ -23,6 +23,7 @@ from subobject.data.clevr import ClevrImage, read_clevr
 from subobject.language.adapters import add_adapter, save_adapter
 from subobject.language.base import Initialisation
 from subobject.language.modeling import SubobjectForCausalLM
+from subobject.language.origin import Origin
 from subobject.language.processing import IMAGE_TOKEN, SubobjectProcessor, tokenizer_config
 from subobject.language.splice import IGNORED
 from subobject.language.words import word_tokenizer
@@ -48,6 +49,7 @@ class LanguageOptions:
         prompt: Text before the caption, with the place of the image.
         colour: Whether captions name colours; the paper reports both.
         samples: Captions to train on, the first ones; all if ``None``.
+        mirror: Whether to train on the mirrored pictures as well, whose tokens the store then holds; see ``ClevrImage.mirror``.
         eval_split: Part of the data set to evaluate on.
         eval_samples: Captions to evaluate on, the first ones; all if ``None``.
         adapter: Values of a peft configuration, see ``adapters.add_adapter``; ``None`` trains the whole language model.
@@ -64,6 +66,7 @@ class LanguageOptions:
     prompt: str = IMAGE_TOKEN
     colour: bool = True
     samples: int | None = None
+    mirror: bool = False
     eval_split: str = "val"
     eval_samples: int | None = None
     adapter: dict[str, Any] | None = None
@@ -109,13 +112,13 @@ class CaptionedTokens(torch.utils.data.Dataset):
 
     def __init__(self, store: TokenStore, images: Sequence[ClevrImage], *, colour: bool = True, in_memory: bool = True):
         index = _by_file_name(store)
-        present = [image for image in images if image.image_path.name in index]
+        present = [image for image in images if image.name in index]
         if not present:
-            raise ValueError(f"{store.folder} holds none of the images, such as {images[0].image_path.name}: tokenize them first")
+            raise ValueError(f"{store.folder} holds none of the images, such as {images[0].name}: tokenize them first")
         if len(present) < len(images):
             logger.warning("%s lacks %d of %d images, which are left out", store.folder, len(images) - len(present), len(images))
         self.store = store
-        self.rows = [index[image.image_path.name] for image in present]
+        self.rows = [index[image.name] for image in present]
         self.captions = [caption(image, colour=colour) for image in present]
         self._loaded = [self._read(row) for row in self.rows] if in_memory else None
 
@@ -148,7 +151,10 @@ def train(recipe: Recipe) -> Path:
         )
     training, evaluation = _read_data(recipe, choice)
     tokenizer = _make_tokenizer(choice, training.captions)
-    processor = SubobjectProcessor(tokenizer, tokenizer_config(training.store.settings), prompt=choice.prompt)
+    origin = Origin.of_tokens(f"{len(training):,} pictures of scenes as in CLEVR", training.store.settings)
+    images = tokenizer_config(training.store.settings)
+    processor = SubobjectProcessor(tokenizer, images, prompt=choice.prompt, trained_on=origin)
+    processor.check_tokens(evaluation.store.settings)
     model = _make_model(recipe, choice, processor, training)
     trained: Any = model if choice.adapter is None else add_adapter(model, choice.adapter)
     make_trainer = partial(
@@ -210,6 +216,8 @@ def _collate(
 
 def _read_data(recipe: Recipe, choice: LanguageOptions) -> tuple[CaptionedTokens, CaptionedTokens]:
     images = [image for split in recipe.splits for image in read_clevr(recipe.data, split)][: choice.samples]
+    if choice.mirror:
+        images += [image.mirror() for image in images]
     unseen = read_clevr(recipe.data, choice.eval_split)[: choice.eval_samples]
     read = partial(CaptionedTokens, colour=choice.colour, in_memory=choice.in_memory)
     return read(_open_store(recipe, recipe.splits[0]), images), read(_open_store(recipe, choice.eval_split), unseen)

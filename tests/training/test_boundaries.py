@@ -183,9 +183,10 @@ def test_a_killed_run_continues_with_the_same_curve(recipe, tmp_path):
     output = tmp_path / "killed"
     command = [*COMMAND, str(RECIPES / f"{recipe}.yaml"), *arguments([*settings, f"output={output}"])]
     process = subprocess.Popen(command, env=quiet(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (output / "checkpoint-6").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
+    assert (output / "checkpoint-6").exists(), "no second checkpoint appeared"
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (output / "trainer_state.json").exists(), "the run was over before it could be killed"

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
 from subobject.embeddings.blocks import HIDDEN_SCORE, DecoderBlock, EncoderBlock, KeyValues, block_diagonal
-from subobject.embeddings.positions import NUM_FEATURES, analyse, cosine_basis, position_features
+from subobject.embeddings.positions import NUM_FEATURES, analyse, cosine_basis, opponent_waves, position_features
 from subobject.embeddings.sequence import LAYOUT_VERSION
 
 MASK_LOSS = 0.1
@@ -49,6 +49,7 @@ class SeqAEConfig(PretrainedConfig):
         decoder: ``"parallel"``, or ``"autoregressive"`` as published.
         learned_positions: Whether to add the paper's learned table of positions to both inputs.
         cosines: Cosine coefficients an axis that bypass the encoder and the decoder, ``K``; 0 for none, as published.
+        cosine_steps: Steps of fitting them to the pixels inside the mask; 1 is the plain transform.
         teacher_dropout: Share of the autoregressive decoder's input pixels hidden in training.
         teacher_noise: Standard deviation of the noise added to those inputs in training, where pixels have one of about 1.
         prefixes: Numbers of first values of a vector that decode by themselves, such as ``(32, 64, 128)``; in training a
@@ -76,6 +77,7 @@ class SeqAEConfig(PretrainedConfig):
         decoder: Literal["parallel", "autoregressive"] = "parallel",
         learned_positions: bool = False,
         cosines: int = 8,
+        cosine_steps: int = 1,
         teacher_dropout: float = 0.0,
         teacher_noise: float = 0.0,
         prefixes: Sequence[int] = (),
@@ -92,6 +94,8 @@ class SeqAEConfig(PretrainedConfig):
             raise ValueError(
                 f"cosines {cosines} needs a parallel decoder, and queries {queries} that divide and hold its coefficients"
             )
+        if cosine_steps < 1:
+            raise ValueError(f"cosine_steps is {cosine_steps}: use 1 or more")
         if any(not 0 < size < vector for size in prefixes):
             raise ValueError(f"prefixes are {list(prefixes)}: use numbers from 1 to {vector - 1}, below the size of the vector")
         self.context = context
@@ -105,6 +109,7 @@ class SeqAEConfig(PretrainedConfig):
         self.decoder = decoder
         self.learned_positions = learned_positions
         self.cosines = cosines
+        self.cosine_steps = cosine_steps
         self.teacher_dropout = teacher_dropout
         self.teacher_noise = teacher_noise
         self.prefixes = list(prefixes)
@@ -194,15 +199,14 @@ class SeqAE(PreTrainedModel):
 
     @staticmethod
     def _start_as_cosine_transform(model: "SeqAE") -> None:
-        """Let the bottleneck read off the lifted coefficients, low waves first, and mute the rest of the query states."""
+        """Let the bottleneck read off the lifted coefficients, what matters most first, and mute the rest of the query states."""
         assert model.lift is not None
         nn.init.orthogonal_(model.lift.weight)
-        nn.init.constant_(model.encoder_norm.weight, 0.05)
+        nn.init.constant_(model.encoder_norm.weight, 0.005)
+        model.head.weight.mul_(0.1)
         blocks = torch.block_diag(*[model.lift.weight.T] * model.config.queries)
-        wave = torch.arange(model.config.cosines)
-        low_first = (wave[:, None] ** 2 + wave**2).flatten().repeat_interleave(4).argsort(stable=True)
-        rows = low_first[: model.config.vector]
-        model.bottleneck.weight[: len(rows)] = blocks[rows]
+        waves = opponent_waves(model.config.cosines)[: model.config.vector]
+        model.bottleneck.weight[: len(waves)] = waves @ blocks
 
     def encode(self, pixels: Tensor, sizes: Tensor) -> Tensor:
         """Return one vector a segment, ``(B, D)``."""
@@ -215,7 +219,7 @@ class SeqAE(PreTrainedModel):
         queries = self.queries.expand(pixels.shape[0], -1, -1)
         lifted = None
         if self.lift is not None:
-            inputs, coefficients = analyse(inputs, sizes, self.config.cosines)
+            inputs, coefficients = analyse(inputs, sizes, self.config.cosines, self.config.cosine_steps)
             lifted = self.lift(coefficients.flatten(1).unflatten(1, (self.config.queries, -1)))
             queries = queries + lifted
         x = torch.cat([x + self.enter(inputs), queries.to(x.dtype)], dim=1)
@@ -250,7 +254,7 @@ class SeqAE(PreTrainedModel):
         if self.lift is not None:
             padded = inputs.new_zeros(len(sizes), int(areas.max()), 4)
             padded[segment[is_cell], cell[is_cell]] = inputs[is_cell]
-            residual, coefficients = analyse(padded, sizes, self.config.cosines)
+            residual, coefficients = analyse(padded, sizes, self.config.cosines, self.config.cosine_steps)
             lifted = self.lift(coefficients.flatten(1).unflatten(1, (self.config.queries, -1)))
             inputs, queries = residual[segment, cell], queries + lifted[segment, query]
         positions = self.encoder_positions(position_features(sizes[segment].flatten(0, 1), cell.flatten()[:, None]))

@@ -85,18 +85,18 @@ class BoundaryNet(PreTrainedModel):
         self.side = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
         self.fuse = nn.Conv2d(len(channels), 1, 1)
         self.post_init()
-        # The fused map starts as the mean of the side outputs.
-        nn.init.constant_(self.fuse.weight, 1 / len(channels))
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv2d):
+            super()._init_weights(module)
+            return
+        if module is self.fuse:
+            # The fused map starts as the mean of the side outputs.
+            nn.init.constant_(module.weight, 1 / len(self.side))
+        else:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            for parameter, value in ((module.weight, 1.0), (module.bias, 0.0)):
-                if parameter is not None:
-                    nn.init.constant_(parameter, value)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
     def forward(self, pixel_values: Tensor) -> BoundaryNetOutput:
         """Compute boundary logits.

@@ -31,11 +31,12 @@ from subobject.tokens.tokenizer import SubobjectTokenizer
 
 MASKS = "clevr-masks"
 """Ground truth in place of a segmenter: the label maps beside the images."""
+SEQAE = "seqae.bsds500"
 METHODS: dict[str, dict[str, str]] = {
-    "subobject": {"segmenter": "directsam", "embedder": "seqae"},
+    "subobject": {"segmenter": "directsam", "merge_order": "strength", "embedder": "seqae", "embedder_weights": SEQAE},
     "patch": {"segmenter": "tiles", "embedder": "patch"},
-    "masks": {"segmenter": MASKS, "embedder": "seqae"},
-    "slic": {"segmenter": "slic", "embedder": "seqae"},
+    "masks": {"segmenter": MASKS, "embedder": "seqae", "embedder_weights": SEQAE},
+    "slic": {"segmenter": "slic", "embedder": "seqae", "embedder_weights": SEQAE},
 }
 """Segmenter and embedder of the tokenizer."""
 UNLIMITED = ("patch", "masks")

@@ -15,29 +15,23 @@ import numpy as np
 
 from _report import write_report
 from subobject.data.clevr import ClevrImage, read_clevr
+from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.tokens.tokenizer import SubobjectTokenizer
-
-CUTS: tuple[dict[str, Any], ...] = (
-    {"max_tokens": 12},
-    {"max_tokens": 16},
-    {"max_tokens": 32},
-    {"threshold": 0.07},
-    {"threshold": 0.1},
-    {"threshold": 0.13},
-    {"threshold": 0.16},
-)
 
 
 def main() -> None:
     arguments = _parse_arguments()
     images = read_clevr(arguments.data, arguments.split)[: arguments.images]
+    cuts = [{"max_tokens": budget} for budget in arguments.budgets] + [{"threshold": one} for one in arguments.thresholds]
     rows = []
     for weights in arguments.boundary_weights:
-        tokenizer = SubobjectTokenizer.from_pretrained(boundary_weights=weights)
-        for cut in CUTS:
+        tokenizer = SubobjectTokenizer.from_pretrained(boundary_weights=weights, merge_order=arguments.merge_order)
+        for cut in cuts:
             rows.append({"boundary_weights": Path(weights).name, **cut, **judge(tokenizer, images, cut)})
             print(rows[-1], flush=True)
-    write_report("clevr_segments", {"split": arguments.split, "images": len(images), "rows": rows})
+    write_report(
+        "clevr_segments", {"split": arguments.split, "images": len(images), "merge_order": arguments.merge_order, "rows": rows}
+    )
 
 
 def judge(tokenizer: SubobjectTokenizer, images: list[ClevrImage], cut: dict[str, Any]) -> dict[str, float]:
@@ -73,6 +67,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=int, default=500, help="judge the first images only")
     parser.add_argument("--boundary-weights", nargs="+", default=["boundarynet.bsds500", "boundarynet.clevr"])
+    parser.add_argument("--merge-order", choices=sorted(MERGE_ORDERS), default="strength")
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.07, 0.1, 0.13, 0.16])
+    parser.add_argument("--budgets", type=int, nargs="*", default=[12, 16, 32])
     return parser.parse_args()
 
 

@@ -40,6 +40,7 @@ from subobject.boundaries import load as load_boundaries
 from subobject.segments import create_segmenter
 from subobject.segments.flood import flood, flood_from_minima, quantise, seeds_below
 from subobject.segments.measure import measure
+from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.tree import build_tree
 from subobject.structures import Boundaries, Segmentation
 
@@ -94,7 +95,7 @@ def ours(probability: np.ndarray, image: np.ndarray, seeding: str) -> Segmentati
     else:
         labels, count = flood_from_minima(levels)
     found = measure(labels, count, probability, image)
-    tree = build_tree(count, found.pairs, found.lengths, found.strengths, found.areas)
+    tree = build_tree(count, found.pairs, found.lengths, found.strengths, found.areas, found.colours, MERGE_ORDERS["learned"])
     return Segmentation(labels, found.boxes, found.areas, tree)
 
 

@@ -1,12 +1,15 @@
 """Slow, readable twins of the compiled functions, and the properties that every segmentation has."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 
+from subobject.filters import rgb_to_lab
+from subobject.segments.merge_order import MergeOrder
 from subobject.structures import Segmentation
 
 NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -138,47 +141,90 @@ def borders_twin(labels: np.ndarray, strength: np.ndarray) -> dict[tuple[int, in
     return found
 
 
-class Border(NamedTuple):
-    """A border in the twin of the tree: its position in the input, its length and the sum of its strength."""
+@dataclass
+class Border:
+    """A border in the twin of the tree: both ends, in the order of the input, its length, the sum of its strength and its key."""
 
-    index: int
+    ends: list[int]
     length: float
     total: float
+    key: np.float32
+
+
+def different_twin(
+    weights: tuple[float, ...], strength: float, colours: tuple[np.ndarray, np.ndarray], shares: tuple[float, float]
+) -> float:
+    """Compute the probability that two regions are different from strength, Lab colours and shares of the image."""
+    lightness, green_red, blue_yellow = (colours[0] - colours[1]).tolist()
+    difference = math.sqrt(lightness * lightness + 2 * (green_red * green_red + blue_yellow * blue_yellow))
+    evidence = (strength, math.sqrt(strength), difference / (difference + 10))
+    total = weights[0]
+    for weight, value in zip(weights[1:], (*evidence, *sorted(math.log(share) for share in shares)), strict=True):
+        total += weight * value
+    return 1 / (1 + math.exp(-total))
 
 
 def tree_twin(
-    num_segments: int, pairs: np.ndarray, lengths: np.ndarray, strengths: np.ndarray, areas: np.ndarray, *options: float
+    num_segments: int,
+    pairs: np.ndarray,
+    lengths: np.ndarray,
+    strengths: np.ndarray,
+    areas: np.ndarray,
+    colours: np.ndarray,
+    order: MergeOrder,
 ) -> tuple[list[int], list[float]]:
-    """Merge the border of the smallest key, found by looking at all; returns parents and keys of the nodes."""
-    reference_fraction, exponent, floor = options
-    reference = reference_fraction * float(areas.sum())
-    area = {i: float(areas[i]) for i in range(num_segments)}
+    """Merge the border of the smallest key, found by looking at all; returns parents and keys of the nodes.
+
+    The key of the smallest border is computed anew, and counts if it has risen. Of two regions that merge, the one that ever had
+    more borders lives on; the keys of the other's borders are computed anew, and count if they have fallen. Without colours this
+    always finds the smallest of all keys.
+    """
+    image_area = float(areas.sum())
+    area = areas.astype(float)
+    lab = rgb_to_lab(np.rint(colours).astype(np.uint8)[None])[0].astype(float)
     borders = {
-        frozenset((int(i), int(j))): Border(e, float(lengths[e]), float(strengths[e]) * float(lengths[e]))
-        for e, (i, j) in enumerate(pairs)
+        e: Border(pairs[e].tolist(), float(lengths[e]), strengths[e] * float(lengths[e]), np.float32(0))
+        for e in range(len(pairs))
     }
+    had = np.bincount(pairs.ravel(), minlength=num_segments)
+    node_of = list(range(num_segments))
 
-    def rank(item: tuple[frozenset[int], Border]) -> tuple[float, int]:
-        nodes, border = item
-        discount = min(1.0, (min(area[node] for node in nodes) / reference) ** exponent)
-        return float(np.float32((floor + (1 - floor) * (border.total / border.length)) * discount)), border.index
+    def key_of(border: Border) -> np.float32:
+        i, j = border.ends
+        shares = (area[i] / image_area, area[j] / image_area)
+        discount = min(1.0, *((share / order.reference_fraction) ** order.exponent for share in shares))
+        different = border.total / border.length
+        if order.weights is not None:
+            different = different_twin(order.weights, different, (lab[i], lab[j]), shares)
+        return np.float32((order.floor + (1 - order.floor) * different) * discount)
 
+    for border in borders.values():
+        border.key = key_of(border)
     parents, keys, highest = list(range(2 * num_segments - 1)), [0.0] * (2 * num_segments - 1), 0.0
     for node in range(num_segments, 2 * num_segments - 1):
-        merging, border = min(borders.items(), key=rank)
-        highest = max(highest, rank((merging, border))[0])
+        while True:
+            e = min(borders, key=lambda e: (borders[e].key, e))
+            if key_of(borders[e]) <= borders[e].key:
+                break
+            borders[e].key = key_of(borders[e])
+        assert order.weights is not None or borders[e].key == min(map(key_of, borders.values()))
+        merging = borders.pop(e)
+        highest = max(highest, float(merging.key))
         keys[node] = highest
-        for child in merging:
-            parents[child] = node
-        area[node] = sum(area[child] for child in merging)
-        del borders[merging]
-        for nodes in [nodes for nodes in borders if nodes & merging]:
-            old = borders.pop(nodes)
-            renamed = (nodes - merging) | {node}
-            if renamed in borders:
-                other = borders[renamed]
-                old = Border(min(old.index, other.index), old.length + other.length, old.total + other.total)
-            borders[renamed] = old
+        kept, gone = merging.ends if had[merging.ends[0]] >= had[merging.ends[1]] else merging.ends[::-1]
+        parents[node_of[kept]] = parents[node_of[gone]] = node_of[kept] = node
+        lab[kept] += area[gone] / (area[kept] + area[gone]) * (lab[gone] - lab[kept])
+        area[kept] += area[gone]
+        for moved in sorted(e for e in borders if gone in borders[e].ends):
+            border = borders[moved]
+            border.ends = [kept if end == gone else end for end in border.ends]
+            other = next((e for e in borders if e != moved and set(borders[e].ends) == set(border.ends)), None)
+            had[kept] += other is None or moved < other
+            if other is not None:
+                first, second = borders[min(moved, other)], borders.pop(max(moved, other))
+                first.length, first.total = first.length + second.length, first.total + second.total
+                border = first
+            border.key = min(border.key, key_of(border))
     return parents, keys
 
 

@@ -82,6 +82,18 @@ def test_bad_budgets_are_refused(light, blocks, options, message):
         light(blocks, **options)
 
 
+def test_the_merge_order_is_configured_and_saved(light, photos, tmp_path):
+    plain = SubobjectTokenizer.from_pretrained(segmenter="gradient", embedder="mean-colour", merge_order="strength")
+    plain.save_pretrained(tmp_path)
+    again = SubobjectTokenizer.from_pretrained(tmp_path)
+    assert again.settings()["merge_order"] == "strength"
+    tokens = plain(photos / "chelsea.png", max_tokens=20)
+    assert np.array_equal(again(photos / "chelsea.png", max_tokens=20).boxes, tokens.boxes)
+    assert not np.array_equal(light(photos / "chelsea.png", max_tokens=20).boxes, tokens.boxes)
+    with pytest.raises(ValueError, match="merge order"):
+        SubobjectTokenizer.from_pretrained(merge_order="alphabetical")
+
+
 def test_tokens_of_another_embedder_are_refused(shipped, light, blocks):
     with pytest.raises(ValueError, match="decode them with the embedder that made them"):
         shipped.decode(light(blocks))

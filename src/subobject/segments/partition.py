@@ -4,12 +4,18 @@ import numpy as np
 
 from subobject.segments.components import components, relabel
 from subobject.segments.measure import measure
+from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
 from subobject.segments.tree import build_tree
 from subobject.structures import Segmentation
 
 
 def segmentation_from_partition(
-    labels: np.ndarray, num_segments: int, strength: np.ndarray, max_segments: int | None = None, **tree_options: float
+    labels: np.ndarray,
+    num_segments: int,
+    strength: np.ndarray,
+    max_segments: int | None = None,
+    image: np.ndarray | None = None,
+    order: MergeOrder = MERGE_ORDERS["strength"],
 ) -> Segmentation:
     """Build the segmentation of a 4-connected partition, cut to a budget.
 
@@ -19,16 +25,17 @@ def segmentation_from_partition(
         num_segments: ``N``.
         strength: Boundary strength of each pixel, ``(H, W)`` float32 in [0, 1], from which the merge tree is made.
         max_segments: Budget, at least 1; None keeps all.
-        tree_options: Keyword arguments of ``build_tree``.
+        image: ``(H, W, 3)`` uint8 RGB, whose colours a learned order takes into account; None goes without.
+        order: What decides which regions merge next.
 
     Returns:
         Exactly ``min(max_segments, N)`` segments.
 
     Raises:
-        ValueError: If the budget or an option is out of range.
+        ValueError: If the budget is out of range.
     """
-    found = measure(labels, num_segments, strength)
-    tree = build_tree(num_segments, found.pairs, found.lengths, found.strengths, found.areas, **tree_options)
+    found = measure(labels, num_segments, strength, image if order.weights else None)
+    tree = build_tree(num_segments, found.pairs, found.lengths, found.strengths, found.areas, found.colours, order)
     count = num_segments if max_segments is None else tree.count(max_segments=max_segments)
     if count == num_segments:
         return Segmentation(labels, found.boxes, found.areas, tree)

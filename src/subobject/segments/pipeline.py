@@ -56,6 +56,7 @@ class ImageSegmenter:
         runtime: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        merge_order: str = "learned",
         **boundary_options: Any,
     ) -> "ImageSegmenter":
         """Load a segmenter by name.
@@ -67,6 +68,7 @@ class ImageSegmenter:
             runtime: What runs the network: ``auto``, ``torch``, ``onnx`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
             threads: CPU threads of the network; None leaves the choice to the runtime.
+            merge_order: One of ``MERGE_ORDERS``, for segmenters with a boundary map; the others have an order of their own.
             **boundary_options: ``mode``, ``resolution``, ``levels`` of ``DirectSAM``, for every image.
 
         Raises:
@@ -77,11 +79,11 @@ class ImageSegmenter:
             if weights is None or boundary_options:
                 raise ValueError(f"the segmenter {name!r} needs the folder or hub id of its weights, and has no other options")
             return cls(load_member(MASK_SEGMENTERS[name]).from_pretrained(weights, device=device), None)
-        method = create_segmenter(recipe.segmenter)
         if recipe.boundaries is None:
             if weights is not None or boundary_options:
                 raise ValueError(f"the segmenter {name!r} has no network: leave its options out, or use 'directsam'")
-            return cls(method, None)
+            return cls(create_segmenter(recipe.segmenter), None)
+        method = create_segmenter(recipe.segmenter, merge_order=merge_order)
         model = boundaries.load(recipe.boundaries, weights=weights, runtime=runtime, device=device, threads=threads)
         return cls(method, model, boundary_options)
 

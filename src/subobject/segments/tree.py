@@ -1,24 +1,29 @@
-"""Merge tree: regions merge across their weakest border first, small ones before large ones.
+"""Merge tree: regions merge in the order of a key (``merge_order``), by greedy agglomeration over their adjacency graph.
 
-The order is a greedy agglomeration over the region adjacency graph. The key of a border is
+When two regions merge, borders with a common neighbour join: the strength becomes the mean weighted with length, the colour the
+mean weighted with area. Keys are made monotone by a running maximum, hence all cuts are nested. They are rounded to float32
+before they are compared.
 
-    ``(floor + (1 - floor) * strength) * min(1, (smaller area / (reference_fraction * image area)) ** exponent)``
-
-so a sliver merges early even across a strong border, and where the boundary map is silent regions grow evenly. When two
-regions merge, borders with a common neighbour join: the strength becomes the mean weighted with length. Keys are made
-monotone by a running maximum, hence all cuts are nested. They are rounded to float32 before they are compared. Work is
-``O(E log^2 E)`` for ``E`` borders.
+Which keys are brought up to date decides the time. A key is computed anew when its border comes first, and is then put back if
+it has risen; and of the two regions that merge, the borders of the one that has fewer are computed anew, if only to fall. That
+makes ``O(E log E)`` keys for ``E`` borders, and ``O(E log^2 E)`` work. With keys of strength and size alone each merge is that of
+the smallest key. With colours, a key that should have fallen since the colour of a large region has moved waits until its
+border comes first.
 """
+
+import math
 
 import numpy as np
 from numba import njit
 
+from subobject.filters import rgb_to_lab
 from subobject.segments.hashing import empty_table, find, pair_key, remove
+from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
 from subobject.structures import MergeTree
 
-REFERENCE_FRACTION = 0.03
-EXPONENT = 0.75
-FLOOR = 0.01
+# How much squared differences in chroma count against those in lightness, and the difference that tells half of what colour can.
+_CHROMA = 2.0
+_HALF = 10.0
 
 _GUARD = np.int64(2**63 - 1)
 _BORDER = np.int64(2**32 - 1)
@@ -30,10 +35,8 @@ def build_tree(
     lengths: np.ndarray,
     strengths: np.ndarray,
     areas: np.ndarray,
-    *,
-    reference_fraction: float = REFERENCE_FRACTION,
-    exponent: float = EXPONENT,
-    floor: float = FLOOR,
+    colours: np.ndarray | None = None,
+    order: MergeOrder = MERGE_ORDERS["strength"],
 ) -> MergeTree:
     """Merge neighbouring regions until one is left.
 
@@ -45,41 +48,86 @@ def build_tree(
         lengths: Length of each border, ``(E,)``, positive.
         strengths: Boundary strength of each border, ``(E,)`` in [0, 1].
         areas: Pixels of each segment, ``(N,)``, positive.
-        reference_fraction: Share of the image from which on a region is no longer small, above 0.
-        exponent: How steeply keys fall with the size below that share; 0 leaves size out.
-        floor: Key of a border of strength 0 between large regions, in [0, 1].
+        colours: Mean sRGB colour of each segment, ``(N, 3)`` in [0, 255]; None takes all for the same.
+        order: What decides which regions merge next.
 
     Returns:
-        Tree whose strengths are the keys, float32 in [0, 1].
+        Tree whose strengths are the keys, float32 in [0, 1]; with a learned order their roots, which spread over that range.
 
     Raises:
-        ValueError: If an option is out of range or the regions are not connected by the pairs.
+        ValueError: If the regions are not connected by the pairs.
     """
-    if reference_fraction <= 0 or exponent < 0 or not 0 <= floor <= 1:
-        raise ValueError(
-            f"expected reference_fraction > 0, exponent >= 0 and floor in [0, 1], got {reference_fraction}, {exponent}, {floor}"
-        )
-    areas = np.asarray(areas, np.float64)
+    lab = np.zeros((num_segments, 3))
+    if colours is not None:
+        lab[:] = rgb_to_lab(np.rint(colours).astype(np.uint8)[None])[0]
     parents, keys = _merge(
         num_segments,
         np.ascontiguousarray(pairs, np.int32).reshape(-1, 2),
         np.asarray(lengths, np.float64),
         np.asarray(strengths, np.float64),
-        areas,
-        reference_fraction * float(areas.sum()),
-        exponent,
-        floor,
+        np.asarray(areas, np.float64),
+        lab,
+        np.array(order.weights or (), np.float64),
+        order.reference_fraction,
+        order.exponent,
+        order.floor,
     )
     if num_segments > 1 and parents[-2] < 0:
         raise ValueError("pairs: expected every region to be reachable from every other one")
-    return MergeTree(parents, np.minimum(keys, np.float32(1)))
+    keys = np.minimum(keys, np.float32(1))
+    return MergeTree(parents, np.sqrt(keys) if order.weights else keys)
 
 
 @njit(cache=True, nogil=True)
-def _entry(floor, mean, discount, border):
-    """Pack the key of a border, rounded to float32, and its number into an integer of the same order."""
-    key = np.float32((floor + (1.0 - floor) * mean) * discount)
-    return (np.int64(key.view(np.int32)) << 32) | border  # the bits of floats that are not negative ascend with them
+def evidence(strength, lightness, green_red, blue_yellow, log_share, other_log_share):
+    """Return what tells whether two regions are different, five numbers that the logistic model weighs.
+
+    Args:
+        strength: Mean boundary strength along their border, in [0, 1].
+        lightness: Difference of their mean colours along L of CIELAB.
+        green_red: The same along a.
+        blue_yellow: The same along b.
+        log_share: Natural logarithm of the share of the image that one of them covers.
+        other_log_share: That of the other.
+    """
+    difference = math.sqrt(lightness * lightness + _CHROMA * (green_red * green_red + blue_yellow * blue_yellow))
+    return (
+        strength,
+        math.sqrt(strength),
+        difference / (difference + _HALF),
+        min(log_share, other_log_share),
+        max(log_share, other_log_share),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _key(strength, regions, a, b, weights, floor):
+    """Compute the bits of a border's key; a region has L, a, b, the logarithm of its share, and its discount."""
+    different = strength
+    if len(weights) > 0:
+        found = evidence(
+            strength,
+            regions[a, 0] - regions[b, 0],
+            regions[a, 1] - regions[b, 1],
+            regions[a, 2] - regions[b, 2],
+            regions[a, 3],
+            regions[b, 3],
+        )
+        total = weights[0]
+        total += weights[1] * found[0]
+        total += weights[2] * found[1]
+        total += weights[3] * found[2]
+        total += weights[4] * found[3]
+        total += weights[5] * found[4]
+        different = 1.0 / (1.0 + math.exp(-total))
+    key = np.float32((floor + (1.0 - floor) * different) * min(regions[a, 4], regions[b, 4]))
+    return key.view(np.int32)  # the bits of floats that are not negative ascend with them
+
+
+@njit(cache=True, nogil=True)
+def _entry(key, border):
+    """Pack the bits of a key and the number of its border into an integer of the same order."""
+    return (np.int64(key) << 32) | border
 
 
 @njit(cache=True, nogil=True)
@@ -110,20 +158,31 @@ def _replace_top(heap, size, entry):
 
 
 @njit(cache=True, nogil=True)
-def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, floor):
+def _larger(heap):
+    larger = np.empty(2 * len(heap), np.int64)
+    larger[: len(heap)] = heap
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def _merge(num_segments, pairs, lengths, strengths, areas, lab, weights, reference_fraction, exponent, floor):
     """Return parents and keys of the nodes; the parent of the last node but one stays -1 if the graph is not connected.
 
     A merged region lives on under the number of the one with more borders, so that each border moves O(log E) times. Half
-    ``2 e + s`` of border ``e`` is in the list of its end ``s``. A heap entry may be older than its border: areas only grow,
-    so the true key is never below the newest entry, and an entry is checked when it comes to the top.
+    ``2 e + s`` of border ``e`` is in the list of its end ``s``. ``latest`` holds the bits of each border's newest key, or -1
+    where the border is gone: heap entries with another key are dropped when they come to the top.
     """
     borders = len(lengths)
     ends = pairs.copy()
     length = lengths.copy()
     total = strengths * lengths
     area = areas.copy()
-    discount = np.minimum(1.0, (areas / reference) ** exponent)
-    alive = np.ones(borders, np.bool_)
+    image_area = areas.sum()
+    regions = np.empty((num_segments, 5))
+    for i in range(num_segments):
+        regions[i, :3] = lab[i]
+        _set_size(regions, i, area[i] / image_area, reference_fraction, exponent)
+    latest = np.empty(borders, np.int32)
     nodes = 2 * num_segments - 1
     parents = np.full(nodes, np.int32(-1), np.int32)
     parents[nodes - 1] = nodes - 1
@@ -135,7 +194,11 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
     degree = np.zeros(num_segments, np.int64)
     table = empty_table(borders)
     heap = np.empty(2 * borders + 2, np.int64)
-    size = 0
+    for e in range(borders):
+        latest[e] = _key(total[e] / length[e], regions, ends[e, 0], ends[e, 1], weights, floor)
+    for size in range(borders):
+        _push(heap, size, _entry(latest[size], size))
+    size = borders
     for e in range(borders):
         a, b = ends[e, 0], ends[e, 1]
         for side in range(2):
@@ -145,8 +208,6 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
         pair = pair_key(a, b)
         at = find(table, pair)
         table[at, 0], table[at, 1] = pair, e
-        _push(heap, size, _entry(floor, total[e] / length[e], min(discount[a], discount[b]), e))
-        size += 1
 
     merged = 0
     highest = np.float32(0)
@@ -154,19 +215,20 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
         popped = heap[0]
         e = popped & _BORDER
         a, b = ends[e, 0], ends[e, 1]
-        if alive[e]:
-            entry = _entry(floor, total[e] / length[e], min(discount[a], discount[b]), e)
-            if entry > popped:
-                _replace_top(heap, size, entry)
+        if popped >> 32 == latest[e]:
+            key = _key(total[e] / length[e], regions, a, b, weights, floor)
+            if key > latest[e]:
+                latest[e] = key
+                _replace_top(heap, size, _entry(key, e))
                 continue
         size -= 1
         _replace_top(heap, size, heap[size])
-        if not alive[e]:
+        if popped >> 32 != latest[e]:
             continue
 
         if degree[a] < degree[b]:
             a, b = b, a
-        alive[e] = False
+        latest[e] = -1
         remove(table, pair_key(a, b))
         highest = max(highest, np.int32(popped >> 32).view(np.float32))
         node = num_segments + merged
@@ -174,15 +236,18 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
         parents[node_of[a]] = node
         parents[node_of[b]] = node
         node_of[a] = node
+        share = area[b] / (area[a] + area[b])
+        for channel in range(3):
+            regions[a, channel] += share * (regions[b, channel] - regions[a, channel])
         area[a] += area[b]
-        discount[a] = min(1.0, (area[a] / reference) ** exponent)
+        _set_size(regions, a, area[a] / image_area, reference_fraction, exponent)
         merged += 1
 
         half = first[b]
         while half >= 0:
             later = following[half]
             f = half >> 1
-            if alive[f]:
+            if latest[f] >= 0:
                 c = ends[f, 1 - (half & 1)]
                 remove(table, pair_key(b, c))
                 ends[f, half & 1] = a
@@ -192,18 +257,26 @@ def _merge(num_segments, pairs, lengths, strengths, areas, reference, exponent, 
                 if table[at, 1] >= 0:
                     other = np.int32(table[at, 1])
                     kept, gone = min(f, other), max(f, other)
-                    before = total[kept] / length[kept]
                     length[kept] += length[gone]
                     total[kept] += total[gone]
-                    alive[gone] = False
-                    mean = total[kept] / length[kept]
-                    if mean < before:
-                        _push(heap, size, _entry(floor, mean, min(discount[a], discount[c]), kept))
-                        size += 1
+                    latest[gone] = -1
                 table[at, 0], table[at, 1] = pair, kept
                 if kept == f:
                     following[half] = first[a]
                     first[a] = half
                     degree[a] += 1
+                key = _key(total[kept] / length[kept], regions, a, c, weights, floor)
+                if key < latest[kept]:
+                    latest[kept] = key
+                    if size == len(heap) - 1:
+                        heap = _larger(heap)
+                    _push(heap, size, _entry(key, kept))
+                    size += 1
             half = later
     return parents, keys
+
+
+@njit(cache=True, nogil=True)
+def _set_size(regions, region, share, reference_fraction, exponent):
+    regions[region, 3] = math.log(share)
+    regions[region, 4] = min(1.0, (share / reference_fraction) ** exponent)

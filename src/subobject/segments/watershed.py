@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from subobject.registry import lookup
 from subobject.segments.colour import colour_gradient
 from subobject.segments.flood import flood, flood_from_minima, quantise, seeds_below
+from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
 from subobject.segments.partition import segmentation_from_partition
-from subobject.segments.tree import EXPONENT, FLOOR, REFERENCE_FRACTION
 from subobject.structures import Boundaries, Segmentation
 
 
@@ -19,9 +20,7 @@ class Watershed:
         seed_threshold: None takes every regional minimum of the map as a seed; a probability takes the connected regions
             below it, as EPOC does (Chen et al., *Subobject-level Image Tokenization*, arXiv 2402.14327v3).
         colour_weight: Share of the colour gradient that is added to the probability, at least 0.
-        reference_fraction: See ``build_tree``.
-        exponent: See ``build_tree``.
-        floor: See ``build_tree``.
+        merge_order: What decides which regions merge next, or its name in ``MERGE_ORDERS``.
     """
 
     needs_boundaries = True
@@ -31,9 +30,7 @@ class Watershed:
         *,
         seed_threshold: float | None = None,
         colour_weight: float = 0.05,
-        reference_fraction: float = REFERENCE_FRACTION,
-        exponent: float = EXPONENT,
-        floor: float = FLOOR,
+        merge_order: str | MergeOrder = "learned",
     ) -> None:
         if seed_threshold is not None and not 0 <= seed_threshold <= 1:
             raise ValueError(f"seed_threshold is {seed_threshold}: use a boundary probability from 0 to 1, or None")
@@ -41,13 +38,13 @@ class Watershed:
             raise ValueError(f"colour_weight is {colour_weight}: use 0 or more")
         self.seed_threshold = seed_threshold
         self.colour_weight = colour_weight
-        self.tree_options = {"reference_fraction": reference_fraction, "exponent": exponent, "floor": floor}
+        self.merge_order = lookup(MERGE_ORDERS, merge_order, "merge order") if isinstance(merge_order, str) else merge_order
 
     def __call__(self, image: np.ndarray | None, boundaries: Boundaries | None, max_segments: int | None = None) -> Segmentation:
         """Segment one image.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB for the colour gradient; None goes without.
+            image: ``(H, W, 3)`` uint8 RGB for the colour gradient and the merge tree; None goes without.
             boundaries: Boundary map of the same size.
             max_segments: Budget, at least 1; None keeps all basins.
 
@@ -68,7 +65,7 @@ class Watershed:
             strength += boundaries.probability
             np.minimum(strength, 1, out=strength)
         labels, count = self._basins(boundaries.probability, strength)
-        return segmentation_from_partition(labels, count, strength, max_segments, **self.tree_options)
+        return segmentation_from_partition(labels, count, strength, max_segments, image, self.merge_order)
 
     def _basins(self, probability: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, int]:
         """Flood; a function of its own, so that the levels are freed before the tree is built."""

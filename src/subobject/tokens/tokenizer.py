@@ -14,6 +14,7 @@ from subobject.embeddings import EMBEDDERS, Embedder
 from subobject.files import atomic_path
 from subobject.images import read_image
 from subobject.registry import load_member, lookup
+from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.pipeline import DEFAULT, ImageSegmenter
 from subobject.structures import Segmentation, Tokens
 from subobject.timing import Clock
@@ -35,6 +36,7 @@ class TokenizerConfig:
         embedder_weights: Release, folder or hub id of the embedder; ``None`` means the one that ships.
         max_tokens: Default budget.
         threshold: Default boundary strength in [0, 1] below which regions merge; None for none.
+        merge_order: What decides which regions merge next, one of ``MERGE_ORDERS``, for segmenters with a boundary map.
         order: Order of the tokens of an image.
         seed: Seed of the random order.
     """
@@ -45,11 +47,13 @@ class TokenizerConfig:
     embedder_weights: str | None = None
     max_tokens: int = 128
     threshold: float | None = None
+    merge_order: str = "learned"
     order: str = "raster"
     seed: int = 0
 
     def __post_init__(self) -> None:
         lookup(EMBEDDERS, self.embedder, "embedder")
+        lookup(MERGE_ORDERS, self.merge_order, "merge order")
         lookup(ORDERS, self.order, "order")
         check_budget(self.max_tokens, self.threshold)
 
@@ -122,7 +126,9 @@ class SubobjectTokenizer:
             folder = resolve(name, "tokenizer")
             config = _locate_weights(replace(TokenizerConfig.from_json(folder / "config.json"), **changes), folder)
         network: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
-        segmenter = ImageSegmenter.load(config.segmenter, weights=config.boundary_weights, **network)
+        segmenter = ImageSegmenter.load(
+            config.segmenter, weights=config.boundary_weights, merge_order=config.merge_order, **network
+        )
         embedder = load_embedder(config.embedder, config.embedder_weights, **network)
         return cls(config, segmenter, embedder)
 

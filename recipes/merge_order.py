@@ -13,11 +13,12 @@ weights decide which pairs are met, so they are fitted in rounds.
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from subobject import boundaries
-from subobject.data.bsds500 import BsdsImage, read_split
+from subobject.data import AnnotatedImage, read_images
 from subobject.filters import rgb_to_lab
 from subobject.metrics.segments import contingency
 from subobject.segments.colour import colour_gradient
@@ -30,9 +31,11 @@ BUDGETS = (600, 256, 128, 90, 64, 45, 32, 16)
 NEWTON_STEPS = 20
 
 
-def samples(image: BsdsImage, network: boundaries.BoundaryModel, order: MergeOrder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def samples(
+    image: AnnotatedImage, network: boundaries.BoundaryModel, order: MergeOrder
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return evidence ``(S, 5)``, loss in [0, 1] and weight, ``(S,)`` each, of the neighbours in the cuts of a photograph."""
-    pixels, annotators = image.image(), image.labels()
+    pixels, annotators = image.image(), [layer for stack in image.layers() for layer in stack]
     found = network([pixels])[0]
     segmenter = Watershed(merge_order=order)
     finest = segmenter(pixels, found)
@@ -43,7 +46,7 @@ def samples(image: BsdsImage, network: boundaries.BoundaryModel, order: MergeOrd
 
 
 def _neighbours(
-    labels: np.ndarray, strength: np.ndarray, pixels: np.ndarray, annotators: np.ndarray
+    labels: np.ndarray, strength: np.ndarray, pixels: np.ndarray, annotators: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = measure(labels, int(labels.max()) + 1, strength, pixels)
     assert found.colours is not None
@@ -80,16 +83,20 @@ def fit(evidences: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> np.nd
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="folder of BSDS500")
+    parser.add_argument("data", type=Path, help="folder of the data set")
+    parser.add_argument("--dataset", default="bsds500", help="kind of the data set, as in recipes of boundary networks")
+    parser.add_argument("--images", type=int, default=100, help="evenly spread over the split")
     parser.add_argument("--weights", required=True, help="folder of a boundary network that has not seen the photographs")
     parser.add_argument("--split", default="val")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     network = boundaries.load("directsam", weights=arguments.weights)
     order = MERGE_ORDERS["learned"]
+    images = read_images(arguments.dataset, arguments.data, [arguments.split])
+    images = images[:: max(1, len(images) // arguments.images)]
     print("present", order.weights)
     for _ in range(arguments.rounds):
-        parts = [samples(image, network, order) for image in read_split(arguments.data, arguments.split)]
+        parts = [samples(image, network, order) for image in images]
         model = fit(*(np.concatenate(part) for part in zip(*parts, strict=True)))
         order = replace(order, weights=tuple(round(float(weight), 2) for weight in model))
         print("fitted ", order.weights, flush=True)

@@ -103,3 +103,24 @@ def test_weights_that_the_safetensors_lack_stay(model, path, tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match="both files must lie in one folder"):
         share_weights(path, tmp_path / "other" / "model.safetensors")
+
+
+def test_weights_of_linear_layers_are_shared_though_the_exporter_turns_them_over(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.Linear(12, 20).eval()
+    layer.weight.data = torch.randn(20, 12).half().float()
+    path = tmp_path / "model.onnx"
+    write_onnx(layer, path, {"x": torch.zeros(1, 3, 4, 12)}, "y", {"x": {1: "rows"}, "y": {1: "rows"}})
+    save_file({"weight": layer.weight.detach().half()}, tmp_path / "model.safetensors")
+    x = np.random.default_rng(0).normal(size=(1, 5, 4, 12)).astype(np.float32)
+    share_weights(path, tmp_path / "model.safetensors")
+    (shared,) = (one for one in initializers(path).values() if one.data_location == onnx.TensorProto.EXTERNAL)
+    assert list(shared.dims) == [20, 12]
+    content = path.read_bytes()
+    share_weights(path, tmp_path / "model.safetensors")
+    assert path.read_bytes() == content
+    with torch.inference_mode():
+        expected = layer(torch.from_numpy(x)).numpy()
+    for runtime in ("onnx", "openvino"):
+        found = open_network(onnx=path, torch_factory=None, runtime=runtime, device="cpu")(x=x)[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -72,15 +72,26 @@ def share_weights(path: Path, safetensors: Path) -> None:
         raise ValueError(f"{path} cannot read weights of {safetensors}: both files must lie in one folder")
     places = _places(safetensors)
     model = onnx.load(path)
+    transpositions = []
     for tensor in model.graph.initializer:
+        if len(tensor.raw_data) < _SMALLEST_SHARED:
+            continue
         place = places.get((tensor.data_type, tensor.raw_data))
-        if place is None or len(tensor.raw_data) < _SMALLEST_SHARED:
+        if place is None and len(tensor.dims) == 2:
+            # The exporter turns the weights of linear layers over; runtimes do the same when they open the file.
+            place = places.get((tensor.data_type, np.ascontiguousarray(onnx.numpy_helper.to_array(tensor).T).tobytes()))
+            if place is not None:
+                transpositions.append(onnx.helper.make_node("Transpose", [f"{tensor.name}.shared"], [tensor.name], perm=[1, 0]))
+                tensor.name = f"{tensor.name}.shared"
+                tensor.dims[:] = tensor.dims[::-1]
+        if place is None:
             continue
         values = {"location": safetensors.name, "offset": place, "length": len(tensor.raw_data)}
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         for key, value in values.items():
             tensor.external_data.add(key=key, value=str(value))
+    _put_first(model.graph, transpositions)
     with atomic_path(path) as partial:
         partial.write_bytes(model.SerializeToString())
 
@@ -97,7 +108,11 @@ def _store_in_half(graph: onnx.GraphProto) -> None:
         if np.array_equal(half.astype(np.float32), values):
             tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
+    _put_first(graph, casts)
+
+
+def _put_first(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    nodes = [*nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
 

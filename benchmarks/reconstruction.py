@@ -1,6 +1,6 @@
 """How much of a photograph N tokens keep, against tokens, kept values and bytes, on photographs that nothing here was trained on.
 
-    python benchmarks/reconstruction.py --data data/bsds500 --split val
+    python benchmarks/reconstruction.py --data data/bsds500 --split test
 
 Tokens are stored with 8 bits a value and decoded from vectors and boxes alone; JPEG and WebP get the bytes that the SeqAE tokens
 take. ``uncoded-CONTEXT`` is what a SeqAE of that context could keep at best: its crops themselves, not coded at all.
@@ -22,7 +22,7 @@ from subobject.segments.pipeline import ImageSegmenter
 from subobject.structures import Segmentation
 from subobject.tokens.tokenizer import load_embedder
 
-CONTEXTS = (256, 1024)
+CONTEXTS = (256, 640, 1024)
 
 
 class Cutter:
@@ -43,7 +43,7 @@ class Cutter:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="folder of BSDS500")
-    parser.add_argument("--split", default="val")
+    parser.add_argument("--split", default="test")
     parser.add_argument("--images", type=int, default=None, help="only so many, evenly spread over the split")
     parser.add_argument("--budgets", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--segmenter", default="directsam")

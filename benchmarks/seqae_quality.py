@@ -1,4 +1,4 @@
-"""How much of a segment a SeqAE vector keeps, on photographs it was not trained on (BSDS500, split val).
+"""How much of a segment a SeqAE vector keeps, on photographs it was not trained on (BSDS500, split test).
 
     python benchmarks/seqae_quality.py WEIGHTS --data data/bsds500
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="?", default="seqae")
     parser.add_argument("--data", required=True, help="folder of BSDS500")
-    parser.add_argument("--split", default="val")
+    parser.add_argument("--split", default="test")
     parser.add_argument("--images", type=int, default=None, help="judge the first images only")
     parser.add_argument("--runtime", default="auto")
     arguments = parser.parse_args()

@@ -9,6 +9,7 @@ import argparse
 import json
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -42,29 +43,38 @@ def scenes(data: Path) -> Iterator[tuple[np.ndarray, Segmentation]]:
 
 
 def decoding(rounds: int) -> dict[str, Any]:
-    """Decode one segment of 32 x 32 pixels with each decoder; all else is equal: width, layers, queries, torch."""
+    """Decode one segment of 32 x 32 pixels with each decoder; width, layers and queries are equal.
+
+    The autoregressive decoder keeps keys and values; as a loop it runs in torch only, the parallel one in every runtime.
+    """
     import torch
 
+    from subobject.embeddings.export import export_onnx
     from subobject.embeddings.seqae import SeqAE, SeqAEConfig
 
     torch.manual_seed(0)
-    sizes = torch.tensor([[32, 32]])
-    models = {
-        decoder: SeqAE(SeqAEConfig(context=1024, decoder=decoder, cosines=0)).eval() for decoder in ("parallel", "autoregressive")
-    }
-    times: dict[str, list[float]] = {decoder: [] for decoder in models}
-    with torch.inference_mode():
-        vectors = torch.randn(1, 256)
-        models["parallel"].decode(vectors, sizes)
-        for _ in range(rounds):
-            for decoder, model in models.items():
-                times[decoder].append(seconds(lambda model=model: model.decode(vectors, sizes)))  # type: ignore[misc]
-    medians = {decoder: statistics.median(values) for decoder, values in times.items()}
+    sizes = np.array([[32, 32]], np.int32)
+    embedders = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for decoder, runtimes in (("parallel", ("torch", "onnx", "openvino")), ("autoregressive", ("torch",))):
+            model = SeqAE(SeqAEConfig(context=1024, decoder=decoder, cosines=0)).eval()
+            model.save_pretrained(f"{folder}/{decoder}")
+            export_onnx(model, f"{folder}/{decoder}")
+            for runtime in runtimes:
+                embedders[f"{decoder}, {runtime}"] = SeqAEEmbedder.from_pretrained(f"{folder}/{decoder}", runtime=runtime)
+        vectors = np.random.default_rng(0).normal(size=(1, 256)).astype(np.float32)
+        times: dict[str, list[float]] = {name: [] for name in embedders}
+        for round_number in range(rounds + 1):  # The first one warms up.
+            for name, embedder in embedders.items():
+                spent = seconds(lambda embedder=embedder: embedder.decode(vectors, sizes))  # type: ignore[misc]
+                times[name] += [spent] if round_number else []
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    slowest = medians["autoregressive, torch"]
     return {
         "context": 1024,
         "rounds": rounds,
-        "seconds": {decoder: round(value, 5) for decoder, value in medians.items()},
-        "times_faster": round(medians["autoregressive"] / medians["parallel"], 1),
+        "seconds": {name: round(value, 5) for name, value in medians.items()},
+        "times_faster": {name: round(slowest / value, 1) for name, value in medians.items()},
     }
 
 

@@ -84,13 +84,22 @@ RELEASES: dict[str, Release] = {
             summary="boundarynet.bsds500, fine-tuned on drawn scenes as in CLEVR",
         ),
         Release(
+            name="seqae.bsds500-detail",
+            kind="embedder",
+            files=("config.json", "model.safetensors", "encoder.onnx", "decoder.onnx", "README.md"),
+            licence="non-commercial research and education, as its data",
+            data="BSDS500, the tokenizer's segments of the 300 training and validation photographs, and of 12 free ones",
+            recipe="recipes/seqae_detail.yaml",
+            summary="segment autoencoder for detail: up to 640 pixels a segment, 768 values",
+        ),
+        Release(
             name="seqae.bsds500",
             kind="embedder",
             files=("config.json", "model.safetensors", "encoder.onnx", "decoder.onnx", "README.md"),
             licence="non-commercial research and education, as its data",
             data="BSDS500, segments of three annotators of the 200 training photographs",
             recipe="recipes/seqae_small.yaml",
-            summary="sequence-to-sequence autoencoder of segments, trained from scratch",
+            summary="segment autoencoder for speed: up to 256 pixels a segment, 256 values",
         ),
         Release(
             name="patch.bsds500",

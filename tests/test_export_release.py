@@ -94,7 +94,9 @@ def test_a_captioner_is_released_and_answers(assets, runs, tmp_path, monkeypatch
     config = shipped.image_config
     assert (config.boundary_weights, config.embedder_weights) == ("boundarynet.clevr", "seqae.bsds500")
     assert (config.max_tokens, config.threshold) == (16, 0.1)
-    settings = SubobjectTokenizer.from_pretrained(boundary_weights="boundarynet.clevr").settings()
+    settings = SubobjectTokenizer.from_pretrained(
+        boundary_weights="boundarynet.clevr", embedder_weights="seqae.bsds500"
+    ).settings()
     assert shipped.trained_on.boundary_sha256 == settings["boundary_sha256"]
     assert shipped.trained_on.embedder_sha256 == settings["embedder_sha256"]
     ours, theirs = (weights.load_torch(SubobjectForCausalLM, one) for one in (final, folder))

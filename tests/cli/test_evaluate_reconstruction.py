@@ -30,7 +30,7 @@ def test_scores_and_pictures(data, tmp_path):
     methods = ["seqae", "mean-colour", "mean-colour-exact", "patch-32", "patch-16", "jpeg", "webp"]
     assert [row["method"] for row in rows] == methods
     assert rows[0]["tokens"] == 12
-    assert rows[0]["kept"] == 12 * 256
+    assert rows[0]["kept"] == 12 * 768
     assert rows[0]["psnr"] > rows[1]["psnr"]
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["1.png"]
 

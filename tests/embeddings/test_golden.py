@@ -16,6 +16,7 @@ from tests.embeddings.partitions import chain_tree
 
 FOLDER = Path(__file__).parent.parent / "golden"
 RELEASES = {
+    "seqae.bsds500-detail": lambda: SeqAEEmbedder.from_pretrained("seqae.bsds500-detail", runtime="onnx"),
     "seqae.bsds500": lambda: SeqAEEmbedder.from_pretrained("seqae.bsds500", runtime="onnx"),
     "patch.bsds500": lambda: PatchEmbedder.from_pretrained("patch.bsds500"),
     "patch.bsds500-p16": lambda: PatchEmbedder.from_pretrained("patch.bsds500-p16"),

@@ -85,7 +85,7 @@ class SubobjectTokenizer:
         >>> tokenizer = SubobjectTokenizer.from_pretrained()            # doctest: +SKIP
         >>> tokens = tokenizer(["a.jpg", array], max_tokens=64)         # doctest: +SKIP
         >>> tokens.vectors.shape, tokens.offsets                        # doctest: +SKIP
-        ((128, 256), array([ 0,  64, 128]))
+        ((128, 768), array([ 0,  64, 128]))
         >>> images = tokenizer.decode(tokens)                           # doctest: +SKIP
     """
 

@@ -167,8 +167,13 @@ def _open_openvino(onnx: Path | None, factory: TorchFactory | None, device: str,
     _require("openvino")
     if device != "cpu":
         raise ValueError(f"openvino does not run on {device} here: use device='cpu' or runtime='torch'")
-    # Without the hint the plugin computes in bfloat16 where the processor can, with errors of about 1e-3.
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    # Without the hint the plugin computes in bfloat16 where the processor can, with errors of about 1e-3. Its cache of what it
+    # has prepared for shapes of inputs holds thousands by default, which photographs of many sizes would fill for hours.
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": 16,
+    }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     with _without_links(path) as file:

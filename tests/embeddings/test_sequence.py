@@ -139,14 +139,21 @@ def test_buckets_hold_every_segment_once_and_pad_little(sizes, max_cells):
     groups = sequence.buckets(sizes, max_cells)
     assert sorted(int(i) for group in groups for i in group) == list(range(len(sizes)))
     lengths = sizes.prod(axis=1)
-    padded = sum(len(group) * lengths[group].max() for group in groups)
+    padded = sum(len(group) * sequence.padded_length(lengths[group], 1000) for group in groups)
     assert padded <= 1.3 * lengths.sum()
     assert all(len(group) == 1 or len(group) * lengths[group].max() <= max_cells for group in groups)
 
 
+@given(st.integers(1, 640))
+def test_padding_costs_at_most_an_eighth_and_never_exceeds_the_context(longest):
+    length = sequence.padded_length(np.array([1, longest]), 601 if longest <= 601 else 640)
+    assert longest <= length <= 1.125 * longest
+    assert length <= 601 or longest > 601
+
+
 def test_padding_leaves_zeros_behind_the_end():
     packed = sequence.PackedSegments(np.ones((7, 4), np.float32), np.int32([[1, 2], [5, 1]]), np.int64([0, 2, 7]))
-    pixels, sizes = sequence.pad(packed, np.array([1, 0]))
+    pixels, sizes = sequence.pad(packed, np.array([1, 0]), 640)
     assert pixels.shape == (2, 5, 4)
     assert sizes.tolist() == [[5, 1], [1, 2]]
     assert pixels[1, :, 0].tolist() == [1, 1, 0, 0, 0]

@@ -8,7 +8,17 @@ import numpy as np
 
 from subobject import weights
 from subobject.embeddings import ragged
-from subobject.embeddings.sequence import LAYOUT_VERSION, PackedSegments, buckets, concatenate, crop_sizes, pack, pad, paint
+from subobject.embeddings.sequence import (
+    LAYOUT_VERSION,
+    PackedSegments,
+    buckets,
+    concatenate,
+    crop_sizes,
+    pack,
+    pad,
+    padded_length,
+    paint,
+)
 from subobject.runtime import Network, open_network
 from subobject.structures import Segmentation
 
@@ -135,7 +145,7 @@ class SeqAEEmbedder:
                 vectors[np.concatenate(row)] = self.row_encoder(**ragged.lay_out(packed, row, self.queries))[0]
             return vectors
         for group in buckets(packed.sizes, BUCKET_CELLS.get(self.encoder.device, MANY_CELLS)):
-            pixels, sizes = pad(packed, group)
+            pixels, sizes = pad(packed, group, self.context)
             vectors[group] = self.encoder(pixels=pixels, sizes=sizes)[0]
         return vectors
 
@@ -164,7 +174,7 @@ class SeqAEEmbedder:
         decoded = PackedSegments.zeros(sizes)
         for group in buckets(sizes, BUCKET_CELLS.get(self.decoder.device, MANY_CELLS)):
             lengths = sizes[group].astype(np.int64).prod(axis=1)
-            index = np.arange(lengths.max(), dtype=np.int64)
+            index = np.arange(padded_length(lengths, self.context), dtype=np.int64)
             (pixels,) = self.decoder(vectors=vectors[group], sizes=sizes[group].astype(np.int64), index=index)
             for member, sequence, length in zip(group, pixels, lengths, strict=True):
                 decoded[member][:] = sequence[:length]

@@ -21,7 +21,7 @@ from subobject.structures import Segmentation
 LAYOUT_VERSION = 1
 """Version of this convention; weights trained with another one do not fit."""
 
-BUCKET_RATIO = 1.25
+BUCKET_RATIO = 1.15
 """Largest ratio of the longest to the shortest sequence of a bucket: padding costs at most this factor."""
 
 _FLOOR = np.float32(1e-6)
@@ -196,18 +196,37 @@ def select(packed: PackedSegments, indices: np.ndarray) -> PackedSegments:
     return taken
 
 
-def pad(packed: PackedSegments, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def padded_length(lengths: np.ndarray, context: int) -> int:
+    """Return the length to which sequences are padded together: the longest, rounded up to one of eight lengths an octave.
+
+    Runtimes that prepare themselves for every shape, as OpenVINO does, then meet few shapes, and their memory stops growing.
+
+    Args:
+        lengths: ``(B,)`` integer, not empty.
+        context: Largest length of a sequence, which is not exceeded.
+
+    Example:
+        >>> [padded_length(np.array([3, longest]), 640) for longest in (7, 100, 129, 640)]
+        [7, 104, 144, 640]
+    """
+    longest = int(lengths.max())
+    step = 1 << max(0, longest.bit_length() - 4)
+    return min(context, -(-longest // step) * step)
+
+
+def pad(packed: PackedSegments, indices: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
     """Lay some sequences out as a rectangle.
 
     Args:
         packed: The sequences.
         indices: Which of them, ``(B,)`` integer, not empty.
+        context: Largest length of a sequence.
 
     Returns:
-        Pixels ``(B, L, 4)`` float32, zero behind the end of each, with ``L`` the longest; and sizes ``(B, 2)`` int64.
+        Pixels ``(B, L, 4)`` float32, zero behind the end of each, with ``L`` as by ``padded_length``; and sizes ``(B, 2)`` int64.
     """
     sizes = packed.sizes[indices].astype(np.int64)
-    pixels = np.zeros((len(indices), int(sizes.prod(axis=1).max()), 4), dtype=np.float32)
+    pixels = np.zeros((len(indices), padded_length(sizes.prod(axis=1), context), 4), dtype=np.float32)
     for row, index in enumerate(indices):
         sequence = packed[index]
         pixels[row, : len(sequence)] = sequence

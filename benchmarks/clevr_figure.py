@@ -71,7 +71,8 @@ def draw(runs: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
         ]
         places = [place + (number - (len(runs) - 1) / 2) * width for place in range(len(names))]
         tokens = fmean(run["tokens"] for run in found)
-        label = f"{LABELS[method]}, {tokens:.0f} tokens, {len(found)} seeds"
+        seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
+        label = f"{LABELS[method]}, {tokens:.0f} tokens, {seeds}"
         drawn = bars.bar(places, means, width, yerr=whiskers, capsize=2, color=COLOURS[method], label=label)
         bars.bar_label(drawn, fmt="%.0f", fontsize=7, padding=1)
     bars.set(ylabel="accuracy in %", ylim=(0, 108))

@@ -59,6 +59,8 @@ def draw(runs: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
         lines.plot(steps, means, color=COLOURS[method], linewidth=2, label=LABELS[method])
         lines.fill_between(steps, lowest, highest, color=COLOURS[method], alpha=0.2, linewidth=0)
     lines.set(xlabel="training steps", ylabel="perplexity of unseen captions", yscale="log")
+    lines.set_yticks([1, 1.1, 1.2, 1.5, 2], ["1.0", "1.1", "1.2", "1.5", "2.0"])
+    lines.minorticks_off()
     lines.grid(color="0.92")
     names = [name for name in ACCURACIES if all(name in run for found in runs.values() for run in found)]
     width = 0.8 / len(runs)
@@ -75,9 +77,9 @@ def draw(runs: dict[str, list[dict[str, Any]]], stem: Path) -> list[Path]:
         label = f"{LABELS[method]}, {tokens:.0f} tokens, {seeds}"
         drawn = bars.bar(places, means, width, yerr=whiskers, capsize=2, color=COLOURS[method], label=label)
         bars.bar_label(drawn, fmt="%.0f", fontsize=7, padding=1)
-    bars.set(ylabel="accuracy in %", ylim=(0, 108))
+    bars.set(ylabel="accuracy in %", ylim=(0, 125), yticks=range(0, 101, 20))
     bars.set_xticks(range(len(names)), names)
-    bars.legend(fontsize=8, loc="lower right")
+    bars.legend(fontsize=8, loc="upper right", ncols=2)
     return save_figure(figure, stem)
 
 

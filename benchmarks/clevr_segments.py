@@ -68,7 +68,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=500, help="judge the first images only")
     parser.add_argument("--boundary-weights", nargs="+", default=["boundarynet.bsds500", "boundarynet.clevr"])
     parser.add_argument("--merge-order", choices=sorted(MERGE_ORDERS), default="strength")
-    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.07, 0.1, 0.13, 0.16])
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.02, 0.035, 0.05, 0.13])
     parser.add_argument("--budgets", type=int, nargs="*", default=[12, 16, 32])
     return parser.parse_args()
 

@@ -25,7 +25,7 @@ from subobject.language.processing import SubobjectProcessor  # noqa: E402
 from subobject.language.words import word_tokenizer  # noqa: E402
 from subobject.tokens.store import TokenStore, TokenWriter  # noqa: E402
 from subobject.tokens.tokenizer import SubobjectTokenizer, TokenizerConfig  # noqa: E402
-from subobject.training.caption_evaluation import model_cost, predict, stored_tokens, summarise  # noqa: E402
+from subobject.training.caption_evaluation import cut_tokens, model_cost, predict, stored_tokens, summarise  # noqa: E402
 
 IMAGES = 5
 COUNTS = [3, 4, 5, 6, 2]
@@ -134,6 +134,15 @@ def test_cost_by_hand(captioner):
     assert cost["weights"] == 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
     assert (cost["layers"], cost["attention_width"]) == (2, 32)
     assert cost["projector_weights"] == 32 * captioner.model.config.vector_size + 32 * 4
+
+
+def test_images_are_cut_within_the_threshold_as_well_as_the_budget(captioner, data, monkeypatch):
+    images = read_clevr(data, "val")
+    budget = [one.num_tokens for one in cut_tokens(captioner, images, 6)]
+    strict = SubobjectTokenizer.from_pretrained(segmenter="gradient", embedder="mean-colour", threshold=1.0)
+    monkeypatch.setattr(captioner.processor, "_images", strict)
+    assert budget == [6] * IMAGES
+    assert [one.num_tokens for one in cut_tokens(captioner, images, 6)] == [1] * IMAGES
 
 
 @pytest.fixture(scope="module")

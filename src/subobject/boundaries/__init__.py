@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from subobject.registry import load_member, lookup
+from subobject.registry import open_member
 from subobject.structures import Boundaries
 
 # Name -> ``module:class``; imported when asked for.
@@ -42,13 +42,7 @@ def load(
     Raises:
         ValueError: If the name is unknown, or weights are given to a model that has none.
     """
-    member = load_member(lookup(BOUNDARY_MODELS, name, "boundary model"))
-    if not hasattr(member, "from_pretrained"):
-        if weights is not None:
-            raise ValueError(f"the boundary model {name!r} has no weights: leave them out, or use 'directsam'")
-        return member()
-    named = {} if weights is None else {"name_or_folder": weights}
-    return member.from_pretrained(**named, runtime=runtime, device=device, threads=threads)
+    return open_member(BOUNDARY_MODELS, name, "boundary model", weights, runtime=runtime, device=device, threads=threads)
 
 
 def check_image(image: np.ndarray) -> None:

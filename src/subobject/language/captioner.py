@@ -11,6 +11,7 @@ from subobject import weights
 from subobject.language.adapters import load
 from subobject.language.processing import IMAGE_TOKEN, SubobjectProcessor
 from subobject.runtime import torch_device
+from subobject.structures import Tokens
 from subobject.timing import Clock
 
 DEFAULT = "captioner"
@@ -100,18 +101,23 @@ class Captioner:
             ValueError: If ``max_tokens`` is below 1.
         """
         clock = clock or Clock()
+        tokens = self.tokens(pixels, max_tokens=max_tokens, clock=clock)
+        with clock.measure("text"):
+            inputs = self.processor(self.processor.prompt, tokens=tokens).to(self.model.device)
+            ids = self.model.generate(**inputs, do_sample=False, max_new_tokens=self._answer_length())
+            text = self.processor.decode(ids[0, inputs["input_ids"].shape[1] :])
+        return Description(text.strip(), tokens.num_tokens)
+
+    def tokens(self, pixels: np.ndarray, *, max_tokens: int | None = None, clock: Clock | None = None) -> Tokens:
+        """Cut an image as its description needs it; arguments and errors as in a call."""
+        clock = clock or Clock()
         cutter = self.processor.image_tokenizer
         limits = [
             one for one in (cutter.config.max_tokens if max_tokens is None else max_tokens, self.budget()) if one is not None
         ]
         segmentation = cutter.segment(pixels, max_tokens=min(limits), threshold=cutter.config.threshold, clock=clock)
         with clock.measure("embeddings"):
-            tokens = cutter.embed([pixels], [segmentation])
-        with clock.measure("text"):
-            inputs = self.processor(self.processor.prompt, tokens=tokens).to(self.model.device)
-            ids = self.model.generate(**inputs, do_sample=False, max_new_tokens=self._answer_length())
-            text = self.processor.decode(ids[0, inputs["input_ids"].shape[1] :])
-        return Description(text.strip(), tokens.num_tokens)
+            return cutter.embed([pixels], [segmentation])
 
     def _answer_length(self) -> int:
         return self.model.generation_config.max_new_tokens or 128

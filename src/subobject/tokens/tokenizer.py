@@ -13,7 +13,7 @@ import numpy as np
 from subobject.embeddings import EMBEDDERS, Embedder
 from subobject.files import atomic_path
 from subobject.images import read_image
-from subobject.registry import load_member, lookup
+from subobject.registry import lookup, open_member
 from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.pipeline import DEFAULT, ImageSegmenter
 from subobject.structures import Segmentation, Tokens
@@ -264,13 +264,7 @@ def load_embedder(
     Raises:
         ValueError: If a name is unknown, or weights are given to an embedder that has none.
     """
-    member = load_member(lookup(EMBEDDERS, name, "embedder"))
-    if not hasattr(member, "from_pretrained"):
-        if weights is not None:
-            raise ValueError(f"the embedder {name!r} has no weights: leave them out, or use 'seqae'")
-        return member()
-    named = {} if weights is None else {"name_or_folder": weights}
-    return member.from_pretrained(**named, runtime=runtime, device=device, threads=threads)
+    return open_member(EMBEDDERS, name, "embedder", weights, runtime=runtime, device=device, threads=threads)
 
 
 def decode_tokens(tokens: Tokens, embedder: Embedder) -> list[np.ndarray]:

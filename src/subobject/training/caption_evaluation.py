@@ -54,8 +54,8 @@ def stored_tokens(store: TokenStore, images: Sequence[ClevrImage]) -> Iterator[I
 
 
 def cut_tokens(captioner: Captioner, images: Sequence[ClevrImage], max_tokens: int | None) -> Iterator[ImageTokens]:
-    """Yield the tokens of each image, cut as the captioner's processor says."""
-    return (captioner.processor.image_tokenizer([image.image()], max_tokens=max_tokens) for image in images)
+    """Yield the tokens of each image, cut as the captioner does."""
+    return (captioner.tokens(image.image(), max_tokens=max_tokens) for image in images)
 
 
 @torch.inference_mode()

@@ -40,6 +40,9 @@ REPEATS = 9
 SMALL: dict[str, Any] = {"channels": [16, 32, 64, 96, 128], "blocks": [1, 2, 2, 2, 2], "width": 24}
 SEGFORMER: dict[str, Any] = {"type": "segformer"}  # B0, the defaults of transformers
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What batch normalisation keeps beside its parameters."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,7 +104,8 @@ def judge(folder: Path, images: list[Any]) -> dict[str, float]:
 def speed(folder: Path) -> dict[str, Any]:
     """Return parameters in millions and images a second at each size."""
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
-        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        names = [name for name in file.keys() if not name.endswith(STATISTICS)]  # noqa: SIM118
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     row: dict[str, Any] = {"millions": round(parameters / 1e6, 2)}
     for height, width in SIZES:
         pixels = resize(read_image(PHOTO), (height, width))

@@ -61,9 +61,11 @@ def processor() -> SubobjectProcessor:
 def make_model(processor) -> Callable[..., SubobjectForCausalLM]:
     """Make a tiny model of a family around the processor's tokenizer."""
 
-    def make(model_type: str = "llama", **options: Any) -> SubobjectForCausalLM:
+    def make(model_type: str = "llama", implementation: str | None = None, **options: Any) -> SubobjectForCausalLM:
         torch.manual_seed(0)
         config = family_config(model_type)
+        if implementation is not None:
+            config._attn_implementation = implementation
         return SubobjectForCausalLM.from_language_model(config, processor.tokenizer, vector_size=VECTOR, **options).eval()
 
     return make

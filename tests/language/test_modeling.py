@@ -170,6 +170,15 @@ def test_full_attention_shows_an_image_to_itself_and_to_nothing_before_it(make_m
         assert differs[seen_by:].all()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_follow_the_attention_that_a_language_model_was_made_with(packed, make_model, processor, tokens):
+    batch = processor(PROMPTS, tokens=tokens, targets=ANSWERS, packed=packed)
+    sdpa, eager = (make_model(image_attention="full", implementation=name) for name in ("sdpa", "eager"))
+    assert eager.language_model.config._attn_implementation == "eager"
+    for one, other in zip(*(rows_of(model(**batch).logits, batch) for model in (sdpa, eager)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 @pytest.mark.parametrize("how", ["mean", "normal", "text"])
 def test_markers_start_as_chosen(how, make_model, processor):
     model = make_model(initialisation=how)

@@ -242,7 +242,7 @@ class SubobjectForCausalLM(PreTrainedModel, GenerationMixin):
         full = self.config.image_attention == "full" and (cache is None or cache.get_seq_length() == 0)
         if not packed and not full:
             return mask
-        config = self.config.text_config
+        config = self.language_model.config
         if "flash" in (config._attn_implementation or ""):
             if full:
                 raise ValueError("flash attention knows no mask for image_attention 'full': use attn_implementation 'sdpa'")

@@ -3,13 +3,13 @@
     subobject data clevr-render --output data/clevr --split val --count 2000 --seed 1
     python benchmarks/clevr_segments.py --data data/clevr --boundary-weights boundarynet.bsds500 boundarynet.clevr
 
-An object is *lost* when less than half of its pixels are in segments of which it is the largest part: no token stands for it.
-``iou`` is that of the best segment of an object.
+An object is *lost* when less than half of its pixels are in segments of which it is the largest part: no token stands for it. It
+is *divided* when it is the largest part of several segments. ``iou`` is that of the best segment of an object.
 """
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,25 +34,40 @@ def main() -> None:
     )
 
 
+class Fit(NamedTuple):
+    """How the segments of a scene fit its visible objects: ``lost`` and ``divided`` bool and ``iou``, each ``(objects,)``."""
+
+    lost: np.ndarray
+    divided: np.ndarray
+    iou: np.ndarray
+
+
 def judge(tokenizer: SubobjectTokenizer, images: list[ClevrImage], cut: dict[str, Any]) -> dict[str, float]:
-    """Return tokens an image, the share of lost objects and of scenes with one, and the mean IoU of the best segments."""
-    tokens, lost, scenes, ious = [], [], [], []
-    for image in images:
-        labels = tokenizer.segment(image.image(), **cut).labels.astype(np.int64)
-        table = overlaps(labels, image.mask().astype(np.int64))
-        objects = table[:, 1:][:, table[:, 1:].sum(axis=0) > 0]
-        owned = np.where(objects == table.max(axis=1, keepdims=True), objects, 0).sum(axis=0) / objects.sum(axis=0)
-        union = table.sum(axis=1, keepdims=True) + objects.sum(axis=0) - objects
-        tokens.append(len(table))
-        lost += list(owned < 0.5)
-        scenes.append(bool((owned < 0.5).any()))
-        ious += list((objects / union).max(axis=0))
+    """Return tokens an image, shares of lost objects, of scenes with lost and with divided ones, and the mean best IoU."""
+    segmentations = [tokenizer.segment(image.image(), **cut) for image in images]
+    fits = [fit(one.labels, image.mask()) for one, image in zip(segmentations, images, strict=True)]
     return {
-        "tokens": round(float(np.mean(tokens)), 2),
-        "objects_lost": round(float(np.mean(lost)), 5),
-        "scenes_with_a_lost_object": round(float(np.mean(scenes)), 4),
-        "iou": round(float(np.mean(ious)), 4),
+        "tokens": round(float(np.mean([one.num_segments for one in segmentations])), 2),
+        "objects_lost": round(float(np.concatenate([one.lost for one in fits]).mean()), 5),
+        "scenes_with_a_lost_object": round(float(np.mean([one.lost.any() for one in fits])), 4),
+        "scenes_with_a_divided_object": round(float(np.mean([one.divided.any() for one in fits])), 4),
+        "iou": round(float(np.concatenate([one.iou for one in fits]).mean()), 4),
     }
+
+
+def fit(labels: np.ndarray, truth: np.ndarray) -> Fit:
+    """Compare a label map with the true one, both ``(H, W)`` integers, where 0 in ``truth`` is the ground."""
+    table = overlaps(labels.astype(np.int64), truth.astype(np.int64))
+    largest = table.max(axis=1, keepdims=True)
+    objects = table[:, 1:][:, table[:, 1:].sum(axis=0) > 0]
+    areas = objects.sum(axis=0)
+    mine = objects == largest
+    union = table.sum(axis=1, keepdims=True) + areas - objects
+    return Fit(
+        lost=np.where(mine, objects, 0).sum(axis=0) < areas / 2,
+        divided=mine.sum(axis=0) > 1,
+        iou=(objects / union).max(axis=0),
+    )
 
 
 def overlaps(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -68,7 +83,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=500, help="judge the first images only")
     parser.add_argument("--boundary-weights", nargs="+", default=["boundarynet.bsds500", "boundarynet.clevr"])
     parser.add_argument("--merge-order", choices=sorted(MERGE_ORDERS), default="strength")
-    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.02, 0.035, 0.05, 0.13])
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.02, 0.03, 0.04, 0.05, 0.13])
     parser.add_argument("--budgets", type=int, nargs="*", default=[12, 16, 32])
     return parser.parse_args()
 

@@ -59,6 +59,35 @@ def test_the_first_step_counts_also_if_it_is_lost_again():
     assert first_step_reaching([(10, 4.0)], 3.9) is None
 
 
+def test_lost_and_divided_objects_by_hand():
+    from clevr_segments import fit
+
+    truth = np.array([[0, 1, 1, 2, 2, 2, 3, 3]])
+    labels = np.array([[0, 0, 0, 1, 1, 2, 3, 0]])
+    found = fit(np.repeat(labels, 2, axis=0), np.repeat(truth, 2, axis=0))
+    # Segment 0 is mostly object 1, with half of object 3; segments 1 and 2 are both of object 2.
+    assert found.lost.tolist() == [False, False, False]
+    assert found.divided.tolist() == [False, True, False]
+    assert found.iou.tolist() == pytest.approx([2 / 4, 2 / 3, 1 / 2])
+    hidden = fit(np.zeros((1, 4), np.int32), np.array([[0, 0, 0, 1]]))
+    assert hidden.lost.tolist() == [True]
+
+
+def test_miscounts_by_kind_of_scene():
+    from clevr_errors import counts_agree, tabulate
+
+    true = "Total 1 objects: a small gray metal cube."
+    assert counts_agree(true.replace("gray", "red"), true)
+    assert not counts_agree(true.replace("1", "2"), true)
+    assert not counts_agree("Total 1 objects", true)
+    found = tabulate({"a": "lost", "b": "whole", "c": "whole", "d": "whole"}, {"a": False, "b": True, "c": False, "d": True})
+    assert found == {
+        "lost": {"scenes": 0.25, "count": 0.0},
+        "divided": {"scenes": 0.0, "count": None},
+        "whole": {"scenes": 0.75, "count": 0.6667},
+    }
+
+
 def write_run(work, method, seed, history, **scores):
     folder = work / "runs" / f"{method}-seed{seed}"
     folder.mkdir(parents=True)

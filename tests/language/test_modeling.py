@@ -224,6 +224,7 @@ def test_added_ids_grow_a_vocabulary_only_where_they_do_not_fit(processor):
         ({"image_attention": "both"}, "use 'causal' or 'full'"),
         ({"projector": "liner"}, "did you mean 'linear'"),
         ({"vector_noise": -0.1}, "vector_noise is -0.1"),
+        ({"box_jitter": 1.0}, "box_jitter is 1.0"),
         ({"box_features": "sine"}, "Known: fourier, linear"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from subobject.language.projector import PROJECTORS, TokenProjector, fourier_boxes  # noqa: E402
+from subobject.language.projector import PROJECTORS, TokenProjector, fourier_boxes, jitter_boxes  # noqa: E402
 
 
 def make(kind="linear", box_features="linear"):
@@ -69,3 +69,26 @@ def test_noise_is_added_to_standardised_vectors_in_training_only():
     difference = projector.train()(vectors, boxes) - quiet
     expected = 0.25 * projector.vector.weight @ projector.vector.weight.T
     assert torch.allclose(difference.T.cov(), expected, atol=0.05 * float(expected.diagonal().max()))
+
+
+def test_jitter_moves_the_boxes_of_a_row_alike_and_within_its_bounds():
+    torch.manual_seed(0)
+    boxes = torch.rand(500, 7, 4)
+    moved = jitter_boxes(boxes, 0.2)
+    factor = moved[..., 2:] / boxes[..., 2:]
+    assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor), atol=1e-5)
+    shift = moved[..., :2] - ((boxes[..., :2] - 0.5) * factor[:, :1] + 0.5)
+    assert torch.allclose(shift, shift[:, :1].expand_as(shift), atol=1e-5)
+    for drawn in (factor[:, 0, 0] - 1, shift[:, 0, 0], shift[:, 0, 1]):  # three draws a row, uniform in [-0.2, 0.2]
+        assert 0.19 < drawn.abs().max() <= 0.2001
+        assert abs(float(drawn.mean())) < 0.02
+    assert not torch.equal(shift[:, 0, 0], shift[:, 0, 1])
+
+
+def test_boxes_jitter_in_training_only():
+    projector = TokenProjector(5, 8, "linear", 7, "fourier", 2, jitter=0.1)
+    projector.reset(1.0)
+    vectors, boxes = torch.randn(3, 4, 5), torch.rand(3, 4, 4)
+    quiet = projector.eval()(vectors, boxes)
+    assert torch.equal(quiet, projector(vectors, boxes))
+    assert not torch.allclose(projector.train()(vectors, boxes), quiet, atol=1e-2)

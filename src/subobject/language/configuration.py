@@ -24,6 +24,8 @@ class SubobjectConfig(PretrainedConfig):
         frequencies: Frequencies of Fourier box features.
         vector_noise: Standard deviation of the noise added in training to standardised vectors, whose values have one of 1;
             none as published.
+        box_jitter: Largest shift, as a share of the image, and largest relative change of size that the token boxes of a row
+            get in training, all alike; below 1, none as published.
         image_attention: ``causal`` as published, or ``full``: tokens of one image see each other in both directions.
         language_model: Folder or hub id that the language model came from, which an adapter saved apart is loaded onto.
 
@@ -46,6 +48,7 @@ class SubobjectConfig(PretrainedConfig):
         box_features: str = "linear",
         frequencies: int = 8,
         vector_noise: float = 0.0,
+        box_jitter: float = 0.0,
         image_attention: Literal["causal", "full"] = "causal",
         language_model: str | None = None,
         **kwargs,
@@ -54,6 +57,8 @@ class SubobjectConfig(PretrainedConfig):
         lookup(BOX_FEATURES, box_features, "box feature")
         if vector_noise < 0:
             raise ValueError(f"vector_noise is {vector_noise}: use 0 or more")
+        if not 0 <= box_jitter < 1:
+            raise ValueError(f"box_jitter is {box_jitter}: use 0 or more, below 1")
         if image_attention not in ("causal", "full"):
             raise ValueError(f"unknown image_attention {image_attention!r}: use 'causal' or 'full'")
         if text_config is None:
@@ -68,6 +73,7 @@ class SubobjectConfig(PretrainedConfig):
         self.box_features = box_features
         self.frequencies = frequencies
         self.vector_noise = vector_noise
+        self.box_jitter = box_jitter
         self.image_attention = image_attention
         self.language_model = language_model
         super().__init__(**kwargs)

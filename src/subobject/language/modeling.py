@@ -50,7 +50,14 @@ class SubobjectForCausalLM(PreTrainedModel, GenerationMixin):
         config, width = self.config, self.config.text_config.hidden_size
         hidden = config.projector_hidden or width
         return TokenProjector(
-            config.vector_size, width, config.projector, hidden, config.box_features, config.frequencies, config.vector_noise
+            config.vector_size,
+            width,
+            config.projector,
+            hidden,
+            config.box_features,
+            config.frequencies,
+            config.vector_noise,
+            config.box_jitter,
         )
 
     @classmethod

@@ -67,6 +67,22 @@ BOX_FEATURES: dict[str, Callable[[Tensor, int], Tensor]] = {"linear": raw_boxes,
 """What the linear layer of the box reads, by name."""
 
 
+def jitter_boxes(boxes: Tensor, most: float) -> Tensor:
+    """Shift and scale the token boxes of each row at random, all boxes of a row alike, so that they keep their order.
+
+    Args:
+        boxes: Token boxes ``(x, y, w, h)``, ``(..., N, 4)``.
+        most: Largest shift along x and along y, as a share of the image, and largest relative change of size, below 1.
+
+    Returns:
+        Boxes of the same shape, scaled about the image's centre; some may reach beyond the image.
+    """
+    draws = most * (2 * torch.rand((*boxes.shape[:-2], 1, 3), device=boxes.device, dtype=boxes.dtype) - 1)
+    factor, shift = 1 + draws[..., :1], draws[..., 1:]
+    corner, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(corner - 0.5) * factor + 0.5 + shift, size * factor], dim=-1)
+
+
 class TokenProjector(nn.Module):
     """Vectors and token boxes of any leading shape to the width of the language model.
 
@@ -80,18 +96,28 @@ class TokenProjector(nn.Module):
         box_features: Member of ``BOX_FEATURES``.
         frequencies: Frequencies of the Fourier features.
         noise: Standard deviation of the noise that standardised vectors get in training, against learning them by heart.
+        jitter: How far the token boxes of a row are shifted and scaled in training, to the same end; see ``jitter_boxes``.
     """
 
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self, vector_size: int, width: int, kind: str, hidden: int, box_features: str, frequencies: int, noise: float = 0.0
+        self,
+        vector_size: int,
+        width: int,
+        kind: str,
+        hidden: int,
+        box_features: str,
+        frequencies: int,
+        noise: float = 0.0,
+        jitter: float = 0.0,
     ):
         super().__init__()
         self.features = lookup(BOX_FEATURES, box_features, "box feature")
         self.frequencies = frequencies
         self.noise = noise
+        self.jitter = jitter
         self.vector = lookup(PROJECTORS, kind, "projector")(vector_size, hidden, width)
         self.box = nn.Linear(self.features(torch.zeros(4, device="cpu"), frequencies).shape[-1], width)
         self.register_buffer("mean", torch.zeros(vector_size))
@@ -121,4 +147,6 @@ class TokenProjector(nn.Module):
         standardised = ((vectors - self.mean) / self.scale).to(dtype)
         if self.training and self.noise:
             standardised = standardised + self.noise * torch.randn_like(standardised)
+        if self.training and self.jitter:
+            boxes = jitter_boxes(boxes, self.jitter)
         return self.vector(standardised) + self.box(self.features(boxes.to(dtype), self.frequencies))

@@ -71,6 +71,7 @@ def main() -> None:
         "data": {"train": arguments.train_images, "val": arguments.val_images},
         "max_tokens": arguments.max_tokens,
         "threshold": arguments.threshold,
+        "colour_weight": arguments.colour_weight,
         "recipe": arguments.recipe.name,
         "set": arguments.set,
         **summarise(runs),
@@ -102,7 +103,7 @@ def first_step_reaching(history: list[tuple[int, float]], target: float) -> int 
 
 def make_stores(method: str, arguments: argparse.Namespace) -> None:
     """Tokenize both splits, or what of them is missing."""
-    tokenizer = open_tokenizer(method, arguments.boundary_weights)
+    tokenizer = open_tokenizer(method, arguments.boundary_weights, arguments.colour_weight)
     budget = {"max_tokens": 2**16 if method in UNLIMITED else arguments.max_tokens}
     if method == "subobject" and arguments.threshold is not None:
         budget = {"threshold": arguments.threshold}
@@ -129,13 +130,14 @@ def make_stores(method: str, arguments: argparse.Namespace) -> None:
                     writer.write(image.name, tokens, file=image.image_path)
 
 
-def open_tokenizer(method: str, boundary_weights: str | None = None) -> SubobjectTokenizer:
-    """Open the tokenizer of a method; that of ``masks`` embeds only."""
-    parts = METHODS[method]
+def open_tokenizer(method: str, boundary_weights: str | None = None, colour_weight: float | None = None) -> SubobjectTokenizer:
+    """Open the tokenizer of a method; that of ``masks`` embeds only, and what is given here goes to ``subobject``."""
+    parts: dict[str, Any] = dict(METHODS[method])
     if parts["segmenter"] == MASKS:
-        parts = parts | {"segmenter": "tiles"}
-    if parts["segmenter"] == "directsam" and boundary_weights is not None:
-        parts = parts | {"boundary_weights": boundary_weights}
+        parts["segmenter"] = "tiles"
+    if parts["segmenter"] == "directsam":
+        given = {"boundary_weights": boundary_weights, "colour_weight": colour_weight}
+        parts |= {name: value for name, value in given.items() if value is not None}
     return SubobjectTokenizer.from_pretrained(**parts)
 
 
@@ -253,6 +255,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--val-images", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=32, help="budget of subobject and slic")
     parser.add_argument("--threshold", type=float, default=None, help="cut of subobject, in place of the budget")
+    parser.add_argument("--colour-weight", type=float, default=None, help="of subobject; the tokenizer's own if left out")
     parser.add_argument("--boundary-weights", default=None, help="boundary network of subobject; the one that ships if left out")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="values of the recipe to replace, for all runs")
     return parser.parse_args()

@@ -25,13 +25,14 @@ def main() -> None:
     cuts = [{"max_tokens": budget} for budget in arguments.budgets] + [{"threshold": one} for one in arguments.thresholds]
     rows = []
     for weights in arguments.boundary_weights:
-        tokenizer = SubobjectTokenizer.from_pretrained(boundary_weights=weights, merge_order=arguments.merge_order)
+        tokenizer = SubobjectTokenizer.from_pretrained(
+            boundary_weights=weights, merge_order=arguments.merge_order, colour_weight=arguments.colour_weight
+        )
         for cut in cuts:
             rows.append({"boundary_weights": Path(weights).name, **cut, **judge(tokenizer, images, cut)})
             print(rows[-1], flush=True)
-    write_report(
-        "clevr_segments", {"split": arguments.split, "images": len(images), "merge_order": arguments.merge_order, "rows": rows}
-    )
+    settings = {name: getattr(arguments, name) for name in ("split", "merge_order", "colour_weight")}
+    write_report("clevr_segments", settings | {"images": len(images), "rows": rows})
 
 
 class Fit(NamedTuple):
@@ -83,6 +84,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=500, help="judge the first images only")
     parser.add_argument("--boundary-weights", nargs="+", default=["boundarynet.bsds500", "boundarynet.clevr"])
     parser.add_argument("--merge-order", choices=sorted(MERGE_ORDERS), default="strength")
+    parser.add_argument("--colour-weight", type=float, default=0.02)
     parser.add_argument("--thresholds", type=float, nargs="*", default=[0.02, 0.03, 0.04, 0.05, 0.13])
     parser.add_argument("--budgets", type=int, nargs="*", default=[12, 16, 32])
     return parser.parse_args()

@@ -12,6 +12,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 
 from subobject.boundaries import BOUNDARY_MODELS, load
 from subobject.boundaries.directsam import DirectSAM
+from subobject.boundaries.network import BoundaryNetConfig
 from subobject.boundaries.tiling import blend_weights, split_spans
 from subobject.weights import WeightsError
 from tests.boundaries.conftest import picture
@@ -119,6 +120,21 @@ def test_large_images_are_shrunk_and_small_ones_left(small):
     assert ready.input_size((100, 50), 400) == (400, 200)
     (result,) = small([picture(1200, 40)])
     assert result.size_hw == (1200, 40)
+
+
+def test_a_network_can_ask_for_a_resolution(small, boundarynet_folder, tmp_path):
+    folder = tmp_path / "network"
+    shutil.copytree(boundarynet_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"resolution": 96}))
+    model = DirectSAM.from_pretrained(folder, runtime="onnx", device="cpu", threads=1)
+    for size_hw in ((48, 64), (100, 200)):
+        image = picture(*size_hw)
+        shown = probabilities(model, [image])[0]
+        np.testing.assert_array_equal(shown, probabilities(small, [image], resolution=96)[0])
+        assert difference(shown, probabilities(small, [image])[0]) > 1e-4
+    with pytest.raises(ValueError, match="resolution is 0"):
+        BoundaryNetConfig(resolution=0)
 
 
 def test_what_else_is_in_the_batch_does_not_matter(small, published):

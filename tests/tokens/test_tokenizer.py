@@ -94,6 +94,18 @@ def test_the_merge_order_is_configured_and_saved(light, photos, tmp_path):
         SubobjectTokenizer.from_pretrained(merge_order="alphabetical")
 
 
+def test_the_weight_of_colours_is_configured_and_saved(light, photos, tmp_path):
+    plain = SubobjectTokenizer.from_pretrained(segmenter="gradient", embedder="mean-colour", colour_weight=0.5)
+    plain.save_pretrained(tmp_path)
+    again = SubobjectTokenizer.from_pretrained(tmp_path)
+    assert again.settings()["colour_weight"] == 0.5
+    tokens = plain(photos / "chelsea.png", max_tokens=20)
+    assert np.array_equal(again(photos / "chelsea.png", max_tokens=20).boxes, tokens.boxes)
+    assert not np.array_equal(light(photos / "chelsea.png", max_tokens=20).boxes, tokens.boxes)
+    with pytest.raises(ValueError, match="colour_weight is -1"):
+        SubobjectTokenizer.from_pretrained(colour_weight=-1)
+
+
 def test_tokens_of_another_embedder_are_refused(shipped, light, blocks):
     with pytest.raises(ValueError, match="decode them with the embedder that made them"):
         shipped.decode(light(blocks))

@@ -247,11 +247,12 @@ def _segformer_preprocessing(config: dict[str, Any], processor: dict[str, Any]) 
 
 
 def _boundarynet_preprocessing(config: dict[str, Any], processor: dict[str, Any]) -> Preprocessing:
+    resolution = config.get("resolution")
     return Preprocessing(
         mean=tuple(processor.get("image_mean", config["image_mean"])),
         std=tuple(processor.get("image_std", config["image_std"])),
         scale=processor.get("rescale_factor", 1 / 255),
-        resolution=1024,
-        enlarge=False,
+        resolution=resolution or 1024,
+        enlarge=resolution is not None,
         stride=config["stride"],
     )

@@ -26,6 +26,8 @@ class BoundaryNetConfig(PretrainedConfig):
         width: Channels of the features that are summed from coarse to fine.
         image_mean: Mean of each RGB channel, in [0, 1], subtracted from the pixels.
         image_std: Standard deviation of each RGB channel, by which the pixels are divided.
+        resolution: Long side in pixels at which images are shown to the network, where callers ask for none; None shows them as
+            they are, up to 1024.
         stride: Heights and widths of inputs must be multiples of it; the predictor pads. Set by the model.
     """
 
@@ -39,9 +41,12 @@ class BoundaryNetConfig(PretrainedConfig):
         width: int = 24,
         image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        resolution: int | None = None,
         stride: int = 1,
         **kwargs,
     ):
+        if resolution is not None and resolution < 1:
+            raise ValueError(f"resolution is {resolution}: use a long side in pixels, or None")
         if len(channels) != len(blocks):
             raise ValueError(f"channels has {len(channels)} stages but blocks has {len(blocks)}: give one number a stage to both")
         self.trunk = trunk
@@ -50,6 +55,7 @@ class BoundaryNetConfig(PretrainedConfig):
         self.width = width
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
+        self.resolution = resolution
         self.stride = stride
         super().__init__(**kwargs)
 

@@ -11,6 +11,7 @@ from subobject.boundaries import BoundaryModel
 from subobject.images import read_image
 from subobject.registry import load_member, lookup
 from subobject.segments import MASK_SEGMENTERS, SEGMENTERS, Segmenter, create_segmenter
+from subobject.segments.watershed import COLOUR_WEIGHT
 from subobject.structures import Segmentation
 from subobject.timing import Clock
 
@@ -57,6 +58,7 @@ class ImageSegmenter:
         device: str = "auto",
         threads: int | None = None,
         merge_order: str = "learned",
+        colour_weight: float = COLOUR_WEIGHT,
         **boundary_options: Any,
     ) -> "ImageSegmenter":
         """Load a segmenter by name.
@@ -69,6 +71,7 @@ class ImageSegmenter:
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
             threads: CPU threads of the network; None leaves the choice to the runtime.
             merge_order: One of ``MERGE_ORDERS``, for segmenters with a boundary map; the others have an order of their own.
+            colour_weight: Share of the colour gradient that is added to the boundary map, at least 0, for the same segmenters.
             **boundary_options: ``mode``, ``resolution``, ``levels`` of ``DirectSAM``, for every image.
 
         Raises:
@@ -83,7 +86,7 @@ class ImageSegmenter:
             if weights is not None or boundary_options:
                 raise ValueError(f"the segmenter {name!r} has no network: leave its options out, or use 'directsam'")
             return cls(create_segmenter(recipe.segmenter), None)
-        method = create_segmenter(recipe.segmenter, merge_order=merge_order)
+        method = create_segmenter(recipe.segmenter, merge_order=merge_order, colour_weight=colour_weight)
         model = boundaries.load(recipe.boundaries, weights=weights, runtime=runtime, device=device, threads=threads)
         return cls(method, model, boundary_options)
 

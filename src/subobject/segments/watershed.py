@@ -9,6 +9,9 @@ from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
 from subobject.segments.partition import segmentation_from_partition
 from subobject.structures import Boundaries, Segmentation
 
+COLOUR_WEIGHT = 0.05
+"""Share of the colour gradient that is added to the boundary map, if none is asked for."""
+
 
 class Watershed:
     """Flood a boundary map from its minima, or from the regions below a threshold.
@@ -29,7 +32,7 @@ class Watershed:
         self,
         *,
         seed_threshold: float | None = None,
-        colour_weight: float = 0.05,
+        colour_weight: float = COLOUR_WEIGHT,
         merge_order: str | MergeOrder = "learned",
     ) -> None:
         if seed_threshold is not None and not 0 <= seed_threshold <= 1:

@@ -16,6 +16,7 @@ from subobject.images import read_image
 from subobject.registry import lookup, open_member
 from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.pipeline import DEFAULT, ImageSegmenter
+from subobject.segments.watershed import COLOUR_WEIGHT
 from subobject.structures import Segmentation, Tokens
 from subobject.timing import Clock
 from subobject.tokens.order import ORDERS, arrange
@@ -37,6 +38,7 @@ class TokenizerConfig:
         max_tokens: Default budget.
         threshold: Default boundary strength in [0, 1] below which regions merge; None for none.
         merge_order: What decides which regions merge next, one of ``MERGE_ORDERS``, for segmenters with a boundary map.
+        colour_weight: Share of the colour gradient that is added to the boundary map, at least 0, for the same segmenters.
         order: Order of the tokens of an image.
         seed: Seed of the random order.
     """
@@ -48,6 +50,7 @@ class TokenizerConfig:
     max_tokens: int = 128
     threshold: float | None = None
     merge_order: str = "learned"
+    colour_weight: float = COLOUR_WEIGHT
     order: str = "raster"
     seed: int = 0
 
@@ -127,7 +130,11 @@ class SubobjectTokenizer:
             config = _locate_weights(replace(TokenizerConfig.from_json(folder / "config.json"), **changes), folder)
         network: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
         segmenter = ImageSegmenter.load(
-            config.segmenter, weights=config.boundary_weights, merge_order=config.merge_order, **network
+            config.segmenter,
+            weights=config.boundary_weights,
+            merge_order=config.merge_order,
+            colour_weight=config.colour_weight,
+            **network,
         )
         embedder = load_embedder(config.embedder, config.embedder_weights, **network)
         return cls(config, segmenter, embedder)

@@ -1,6 +1,6 @@
 """The paper's comparison (arXiv 2402.14327, figure 4): one language model, trained on the same captions from different tokens.
 
-    subobject data clevr-render --output data/clevr --split train --count 5000 --seed 0
+    subobject data clevr-render --output data/clevr --split train --count 7500 --seed 0
     subobject data clevr-render --output data/clevr --split val --count 2000 --seed 1
     python benchmarks/clevr_comparison.py --data data/clevr --work runs/clevr_comparison
 
@@ -251,7 +251,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", type=Path, default=Path(__file__).parent.parent / "recipes" / "clevr_small.yaml")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--train-images", type=int, default=5000)
+    parser.add_argument("--train-images", type=int, default=7500)
     parser.add_argument("--val-images", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=32, help="budget of subobject and slic")
     parser.add_argument("--threshold", type=float, default=None, help="cut of subobject, in place of the budget")

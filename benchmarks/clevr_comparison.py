@@ -6,7 +6,8 @@
 
 Each method is tokenized once, and trained and evaluated for each seed; nothing differs but the token store: same images, each of
 them also mirrored, captions, steps, optimiser, and order of the batches for a seed. What is finished is skipped, so that the same
-command continues a comparison that was stopped. The table goes to ``results/clevr_comparison.json``.
+command continues a comparison that was stopped. The table of all that is finished in the folder goes to
+``results/clevr_comparison.json``; a second call can add other methods or seeds.
 """
 
 import argparse
@@ -61,12 +62,11 @@ ACCURACIES = ("count", "size", "colour", "material", "shape")
 
 def main() -> None:
     arguments = _parse_arguments()
-    runs: dict[str, list[dict[str, Any]]] = {}
     for method in arguments.methods:
         make_stores(method, arguments)
     for seed in arguments.seeds:
         for method in arguments.methods:
-            runs.setdefault(method, []).append(train_and_evaluate(method, seed, arguments))
+            train_and_evaluate(method, seed, arguments)
     payload = {
         "data": {"train": arguments.train_images, "val": arguments.val_images},
         "max_tokens": arguments.max_tokens,
@@ -74,7 +74,7 @@ def main() -> None:
         "colour_weight": arguments.colour_weight,
         "recipe": arguments.recipe.name,
         "set": arguments.set,
-        **summarise(runs),
+        **summarise(read_runs(arguments.work)),
     }
     print(json.dumps(payload["methods"], indent=2))
     print(write_report("clevr_comparison", payload))
@@ -147,8 +147,8 @@ def mask_segmentation(image: ClevrImage) -> Segmentation:
     return segmentation_from_labels(labels, np.ones(labels.shape, np.float32))
 
 
-def train_and_evaluate(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train one run and score it, or read the scores of a finished one."""
+def train_and_evaluate(method: str, seed: int, arguments: argparse.Namespace) -> None:
+    """Train one run and write its scores, unless it has them."""
     run = run_folder(arguments.work, method, seed)
     path = run / "scores.json"
     stores = store_folder(arguments.work, method)
@@ -161,7 +161,17 @@ def train_and_evaluate(method: str, seed: int, arguments: argparse.Namespace) ->
         line = _subobject("evaluate", "captions", "--model", str(run / "final"), *options, *output)
         with atomic_path(path) as partial:
             partial.write_text(line)
-    return {"seed": seed, "history": perplexity_history(run), **json.loads(path.read_text())}
+
+
+def read_runs(work: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return seed, history and scores of every finished run, in the order of the seeds, for each method that has one."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for method in METHODS:
+        for path in run_folder(work, method, 0).parent.glob(f"{method}-seed*/scores.json"):
+            seed = int(path.parent.name.rpartition("seed")[2])
+            one = {"seed": seed, "history": perplexity_history(path.parent), **json.loads(path.read_text())}
+            found.setdefault(method, []).append(one)
+    return {method: sorted(runs, key=lambda run: run["seed"]) for method, runs in found.items()}
 
 
 def is_trained(run: Path) -> bool:
@@ -188,7 +198,7 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Return mean and deviation of each score over the seeds, margins over the patch runs, and steps to their perplexity.
 
     Args:
-        runs: For each method one dict a seed, all methods with the same seeds: ``seed``, ``history`` and the scores.
+        runs: For each method one dict a seed: ``seed``, ``history`` and the scores.
 
     Returns:
         ``methods``; where patch runs are given, for each other method ``margins`` in points (the mean and the smallest over the
@@ -202,14 +212,14 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     summary: dict[str, Any] = {"methods": table}
     if "patch" in runs:
         others = {method: list(_paired(found, runs["patch"])) for method, found in runs.items() if method != "patch"}
-        summary["margins"] = {method: _margins(pairs) for method, pairs in others.items()}
+        summary["margins"] = {method: _margins(pairs) for method, pairs in others.items() if pairs}
         summary["steps_to_patch"] = {method: [_speed(*pair) for pair in pairs] for method, pairs in others.items()}
     return summary | {"runs": runs}
 
 
 def _paired(found: list[dict[str, Any]], patch: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     by_seed = {one["seed"]: one for one in patch}
-    return ((one, by_seed[one["seed"]]) for one in found)
+    return ((one, by_seed[one["seed"]]) for one in found if one["seed"] in by_seed)
 
 
 def _margins(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, dict[str, float]]:

@@ -7,12 +7,11 @@ A line is the mean over the seeds, its band reaches from the lowest to the highe
 """
 
 import argparse
-import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from clevr_comparison import ACCURACIES, METHODS, perplexity_history, run_folder
+from clevr_comparison import ACCURACIES, read_runs
 from subobject.metrics.plots import new_figure, save_figure
 
 LABELS = {"subobject": "subobjects", "patch": "patches", "masks": "true masks", "slic": "SLIC"}
@@ -31,16 +30,6 @@ def main() -> None:
         )
     for path in draw(runs, arguments.output):
         print(path)
-
-
-def read_runs(work: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the history and the scores of every finished run of each method that has one."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for method in METHODS:
-        for path in sorted(run_folder(work, method, 0).parent.glob(f"{method}-seed*/scores.json")):
-            scores = json.loads(path.read_text())
-            found.setdefault(method, []).append({"history": perplexity_history(path.parent), **scores})
-    return found
 
 
 def mean_history(runs: list[dict[str, Any]]) -> list[tuple[int, float, float, float]]:

@@ -33,10 +33,14 @@ def test_margins_and_speed_by_hand():
             run(1, [(50, 3.0), (100, 2.5), (200, 2.1)], count=0.9, size=0.9, perplexity=2.1),
             run(0, [(50, 3.5), (100, 2.9), (200, 1.5)], count=0.8, size=0.9, perplexity=1.5),
         ],
+        "masks": [run(0, [(50, 2.0), (200, 1.1)], count=1.0), run(7, [(50, 2.0)], count=0.0)],
+        "slic": [run(7, [(50, 2.0)], count=0.0)],
     }
     found = summarise(runs)
     assert found["margins"]["subobject"]["count"] == {"mean": 25.0, "smallest": 20.0}  # 90 - 70 and 80 - 50
     assert found["margins"]["subobject"]["size"] == {"mean": 10.0, "smallest": 10.0}
+    assert found["margins"]["masks"] == {"count": {"mean": 50.0, "smallest": 50.0}}  # seed 7 has no patch run beside it
+    assert "slic" not in found["margins"]
     never, half = found["steps_to_patch"]["subobject"]
     assert never == {"seed": 1, "perplexity": 2.0, "step": None, "patch_steps": 200, "ratio": None}
     assert half == {"seed": 0, "perplexity": 3.0, "step": 100, "patch_steps": 200, "ratio": 0.5}
@@ -99,7 +103,8 @@ def write_run(work, method, seed, history, **scores):
 
 def test_figure_reads_finished_runs_only(tmp_path):
     pytest.importorskip("matplotlib")
-    from clevr_figure import draw, mean_history, read_runs
+    from clevr_comparison import read_runs
+    from clevr_figure import draw, mean_history
 
     write_run(tmp_path, "patch", 0, [(10, 4.0), (20, 3.0)], count=0.4, size=0.5)
     write_run(tmp_path, "patch", 1, [(10, 6.0), (20, 3.5), (30, 3.0)], count=0.6, size=0.5)

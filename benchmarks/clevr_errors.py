@@ -31,6 +31,8 @@ def main() -> None:
         kinds = kinds_of_scenes(TokenStore.open(store_folder(arguments.work, method) / "val"), images)
         for seed in arguments.seeds:
             captions = run_folder(arguments.work, method, seed) / "captions.jsonl"
+            if not captions.is_file():
+                raise SystemExit(f"{captions} is missing: run benchmarks/clevr_comparison.py --work {arguments.work} first")
             right = {one["image"]: counts_agree(one["caption"], one["text"]) for one in map(json.loads, captions.open())}
             rows.append({"method": method, "seed": seed, **tabulate(kinds, right)})
             print(rows[-1], flush=True)

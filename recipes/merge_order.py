@@ -8,7 +8,8 @@ weights would trust them too much. `benchmarks/boundary_candidates.py` trains su
 Photographs are cut to several budgets in the present order. What is to be told of two neighbours is the share of the smaller
 one that merging them puts wrong: the growth of the undersegmentation error, averaged over annotators, over twice the smaller
 area. A logistic model of `evidence` is fitted to it by Newton's method; pairs weigh by the root of the smaller area's share. The
-weights decide which pairs are met, so they are fitted in rounds.
+weights decide which pairs are met, so they are fitted in rounds. First come those of the trees that vote, then those of the tree
+that takes their votes into account.
 """
 
 import argparse
@@ -19,12 +20,13 @@ import numpy as np
 
 from subobject import boundaries
 from subobject.data import AnnotatedImage, read_images
-from subobject.filters import rgb_to_lab
 from subobject.metrics.segments import contingency
+from subobject.segments.agglomeration import Graph, evidence
 from subobject.segments.colour import colour_gradient
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
-from subobject.segments.tree import evidence
+from subobject.segments.tree import region_graph
+from subobject.segments.voting import VOTED_REGIONS, add_votes, contract
 from subobject.segments.watershed import Watershed
 
 BUDGETS = (600, 256, 128, 90, 64, 45, 32, 16)
@@ -34,30 +36,40 @@ NEWTON_STEPS = 20
 def samples(
     image: AnnotatedImage, network: boundaries.BoundaryModel, order: MergeOrder
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return evidence ``(S, 5)``, loss in [0, 1] and weight, ``(S,)`` each, of the neighbours in the cuts of a photograph."""
+    """Return evidence ``(S, 6)``, loss in [0, 1] and weight, ``(S,)`` each, of the neighbours in the cuts of a photograph."""
     pixels, annotators = image.image(), [layer for stack in image.layers() for layer in stack]
     found = network([pixels])[0]
     segmenter = Watershed(merge_order=order)
     finest = segmenter(pixels, found)
     strength = np.minimum(found.probability + np.float32(segmenter.colour_weight) * colour_gradient(pixels), 1)
-    parts = [_neighbours(finest.cut(max_segments=budget).labels, strength, pixels, annotators) for budget in BUDGETS]
+    basins = measure(finest.labels, finest.num_segments, strength, pixels)
+    graph = region_graph(finest.num_segments, basins.pairs, basins.lengths, basins.strengths, basins.areas, basins.colours)
+    tables = [contingency(finest.labels, annotator) for annotator in annotators]
+    tree = finest.tree
+    if order.voters is not None:
+        tree, assignment = tree.prune(min(VOTED_REGIONS, tree.num_segments))
+        graph = add_votes(contract(graph, assignment), order.voters)
+        tables = [_joined(table, assignment) for table in tables]
+    cuts = [tree.prune(budget)[1] for budget in BUDGETS if budget <= tree.num_segments]
+    parts = [_neighbours(contract(graph, cut), [_joined(table, cut) for table in tables]) for cut in cuts]
     evidences, losses, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return evidences, losses, weights
 
 
-def _neighbours(
-    labels: np.ndarray, strength: np.ndarray, pixels: np.ndarray, annotators: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = measure(labels, int(labels.max()) + 1, strength, pixels)
-    assert found.colours is not None
-    first, second = found.pairs.T
-    lab = rgb_to_lab(np.rint(found.colours).astype(np.uint8)[None])[0].astype(np.float64)
-    shares = np.log(found.areas / labels.size)
-    columns = (found.strengths.astype(np.float64), *(lab[first] - lab[second]).T, shares[first], shares[second])
+def _joined(table: np.ndarray, assignment: np.ndarray) -> np.ndarray:
+    joined = np.zeros((int(assignment.max()) + 1, table.shape[1]), table.dtype)
+    np.add.at(joined, assignment, table)
+    return joined
+
+
+def _neighbours(graph: Graph, tables: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    first, second = graph.pairs.T
+    shares = np.log(graph.areas / graph.areas.sum())
+    columns = (graph.strengths, *(graph.lab[first] - graph.lab[second]).T, shares[first], shares[second], graph.votes)
     evidences = np.array([evidence(*row) for row in zip(*columns, strict=True)])
-    smaller = np.minimum(found.areas[first], found.areas[second])
-    growth = np.mean([_growth(contingency(labels, annotator), first, second) for annotator in annotators], axis=0)
-    return evidences, np.clip(growth / (2 * smaller), 0, 1), np.sqrt(smaller / labels.size)
+    smaller = np.minimum(graph.areas[first], graph.areas[second])
+    growth = np.mean([_growth(table, first, second) for table in tables], axis=0)
+    return evidences, np.clip(growth / (2 * smaller), 0, 1), np.sqrt(smaller / graph.areas.sum())
 
 
 def _growth(table: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -71,14 +83,21 @@ def _growth(table: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndar
 
 
 def fit(evidences: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Minimise the weighted cross-entropy of a logistic model; returns the constant and the weight of each evidence."""
-    design = np.column_stack([np.ones(len(evidences)), evidences])
+    """Minimise the weighted cross-entropy of a logistic model.
+
+    Returns:
+        The constant and the weight of each evidence; 0 for one that never differs, as votes where there are none.
+    """
+    varies = np.ptp(evidences, axis=0) > 0
+    design = np.column_stack([np.ones(len(evidences)), evidences[:, varies]])
     model = np.zeros(design.shape[1])
     for _ in range(NEWTON_STEPS):
         likely = 1 / (1 + np.exp(-design @ model))
         curvature = (design * (weights * likely * (1 - likely))[:, None]).T @ design
         model += np.linalg.solve(curvature, design.T @ (weights * (losses - likely)))
-    return model
+    fitted = np.zeros(1 + evidences.shape[1])
+    fitted[np.flatnonzero([True, *varies])] = model
+    return fitted
 
 
 def main() -> None:
@@ -94,12 +113,21 @@ def main() -> None:
     order = MERGE_ORDERS["learned"]
     images = read_images(arguments.dataset, arguments.data, [arguments.split])
     images = images[:: max(1, len(images) // arguments.images)]
-    print("present", order.weights)
-    for _ in range(arguments.rounds):
+    assert order.voters is not None
+    voters = _fitted("voters", order.voters, images, network, arguments.rounds)
+    _fitted("order ", replace(order, voters=voters), images, network, arguments.rounds)
+
+
+def _fitted(
+    name: str, order: MergeOrder, images: list[AnnotatedImage], network: boundaries.BoundaryModel, rounds: int
+) -> MergeOrder:
+    print(name, "present", order.weights)
+    for _ in range(rounds):
         parts = [samples(image, network, order) for image in images]
         model = fit(*(np.concatenate(part) for part in zip(*parts, strict=True)))
         order = replace(order, weights=tuple(round(float(weight), 2) for weight in model))
-        print("fitted ", order.weights, flush=True)
+        print(name, "fitted ", order.weights, flush=True)
+    return order
 
 
 if __name__ == "__main__":

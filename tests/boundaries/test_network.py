@@ -103,3 +103,16 @@ def test_imagenet_weights_are_read_out_of_the_wheel(tmp_path):
     model = BoundaryNet.from_pretrained(folder, config=BoundaryNetConfig(**LITE0), ignore_mismatched_sizes=True)
     loaded = model.trunk.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in tensors.items())
+
+
+def test_temperature_flattens_what_is_predicted_and_leaves_training_alone(tmp_path):
+    x = torch.randn(1, 3, 32, 64)
+    plain = scramble(BoundaryNet(BoundaryNetConfig(**LITE0))).eval()
+    plain.save_pretrained(tmp_path)
+    warm = BoundaryNet.from_pretrained(tmp_path, logit_temperature=4.0).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(warm(x).logits, plain(x).logits / 4)
+        torch.testing.assert_close(warm(x).side_logits, plain(x).side_logits)
+        torch.testing.assert_close(warm.train()(x).logits, plain.train()(x).logits)
+    with pytest.raises(ValueError, match="logit_temperature is 0"):
+        BoundaryNetConfig(logit_temperature=0)

@@ -50,6 +50,16 @@ def test_boundaries_follow_the_picture_through_every_warp(image):
     assert seen > 20
 
 
+@pytest.mark.parametrize(("rotation", "upright"), [(0, True), (20, True), (180, False)])
+def test_pictures_turn_no_further_than_allowed(image, rotation, upright):
+    crops = BoundaryCrops([image], 40, CropOptions(size=32, rotation=rotation, blur=0, jitter=0, grey=0), 0)
+    edges = [label_changes(item["pixels"][..., 0] // 128) for item in (crops[i] for i in range(40))]
+    # The picture's one edge is vertical: it meets few columns where it stays so, and many where it lies down.
+    columns = [int(edge.any(axis=0).sum()) for edge in edges]
+    assert max(columns) >= (1 if upright else 30)
+    assert max(columns) <= {0: 1, 20: 14, 180: 32}[rotation]
+
+
 def test_the_whole_view_squeezes_and_flips(image):
     plain = CropOptions(size=40, view="whole", flip=0, grey=0, blur=0, jitter=0)
     (item,) = (BoundaryCrops([image], 1, plain, 0)[i] for i in range(1))
@@ -88,3 +98,5 @@ def test_wrong_options_are_named():
         CropOptions(view="hole")
     with pytest.raises(ValueError, match="use 8 or more pixels"):
         CropOptions(size=4)
+    with pytest.raises(ValueError, match="rotation is 270: use degrees from 0 to 180"):
+        CropOptions(rotation=270)

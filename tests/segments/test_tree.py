@@ -71,10 +71,11 @@ def test_regions_of_like_colour_merge_before_others() -> None:
 def test_merged_regions_take_their_mean_colour() -> None:
     pairs, areas = np.array([[0, 1], [1, 2]]), np.array([30, 10, 40])
     colours = np.array([[0, 0, 0], [40, 40, 40], [255, 255, 255]], np.uint8)
-    tree = build_tree(3, pairs, np.array([5, 5]), np.array([0.1, 0.9]), areas, colours, LEARNED)
+    order = replace(LEARNED, voters=None)
+    tree = build_tree(3, pairs, np.array([5, 5]), np.array([0.1, 0.9]), areas, colours, order)
     black, grey, white = rgb_to_lab(colours[None])[0].astype(float)
-    assert LEARNED.weights is not None
-    expected = different_twin(LEARNED.weights, 0.9, (0.75 * black + 0.25 * grey, white), (0.5, 0.5))
+    assert order.weights is not None
+    expected = different_twin(order.weights, 0.9, (0.75 * black + 0.25 * grey, white), (0.5, 0.5))
     assert tree.parents.tolist() == [3, 3, 4, 4, 4]
     assert tree.strengths[-1] == pytest.approx(expected**0.5)
 

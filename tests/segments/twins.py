@@ -152,14 +152,18 @@ class Border:
 
 
 def different_twin(
-    weights: tuple[float, ...], strength: float, colours: tuple[np.ndarray, np.ndarray], shares: tuple[float, float]
+    weights: tuple[float, ...],
+    strength: float,
+    colours: tuple[np.ndarray, np.ndarray],
+    shares: tuple[float, float],
+    votes: float = 0.0,
 ) -> float:
-    """Compute the probability that two regions are different from strength, Lab colours and shares of the image."""
+    """Compute the probability that two regions are different from strength, Lab colours, shares of the image and votes."""
     lightness, green_red, blue_yellow = (colours[0] - colours[1]).tolist()
     difference = math.sqrt(lightness * lightness + 2 * (green_red * green_red + blue_yellow * blue_yellow))
     evidence = (strength, math.sqrt(strength), difference / (difference + 10))
     total = weights[0]
-    for weight, value in zip(weights[1:], (*evidence, *sorted(math.log(share) for share in shares)), strict=True):
+    for weight, value in zip(weights[1:], (*evidence, *sorted(math.log(share) for share in shares), votes), strict=True):
         total += weight * value
     return 1 / (1 + math.exp(-total))
 

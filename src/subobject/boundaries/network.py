@@ -28,6 +28,9 @@ class BoundaryNetConfig(PretrainedConfig):
         image_std: Standard deviation of each RGB channel, by which the pixels are divided.
         resolution: Long side in pixels at which images are shown to the network, where callers ask for none; None shows them as
             they are, up to 1024.
+        logit_temperature: Number above 0 by which the fused logits are divided outside of training. A network that has seen few
+            images is too sure of the others (Guo et al., *On Calibration of Modern Neural Networks*, arXiv 1706.04599), and its
+            map loses the weak boundaries, by which regions are told apart where there are no strong ones.
         stride: Heights and widths of inputs must be multiples of it; the predictor pads. Set by the model.
     """
 
@@ -42,11 +45,14 @@ class BoundaryNetConfig(PretrainedConfig):
         image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
         resolution: int | None = None,
+        logit_temperature: float = 1.0,
         stride: int = 1,
         **kwargs,
     ):
         if resolution is not None and resolution < 1:
             raise ValueError(f"resolution is {resolution}: use a long side in pixels, or None")
+        if logit_temperature <= 0:
+            raise ValueError(f"logit_temperature is {logit_temperature}: use a number above 0")
         if len(channels) != len(blocks):
             raise ValueError(f"channels has {len(channels)} stages but blocks has {len(blocks)}: give one number a stage to both")
         self.trunk = trunk
@@ -56,6 +62,7 @@ class BoundaryNetConfig(PretrainedConfig):
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
         self.resolution = resolution
+        self.logit_temperature = logit_temperature
         self.stride = stride
         super().__init__(**kwargs)
 
@@ -119,7 +126,10 @@ class BoundaryNet(PreTrainedModel):
                 lateral = lateral + _enlarge(merged, 2)
             merged = self.refine[i](lateral)
             sides.append(_enlarge(self.side[i](merged), 2**i))
-        return BoundaryNetOutput(logits=self.fuse(torch.cat(sides, dim=1)), side_logits=tuple(sides))
+        logits = self.fuse(torch.cat(sides, dim=1))
+        if not self.training:
+            logits = logits / self.config.logit_temperature
+        return BoundaryNetOutput(logits=logits, side_logits=tuple(sides))
 
 
 def _enlarge(x: Tensor, factor: int) -> Tensor:

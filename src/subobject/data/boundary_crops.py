@@ -30,6 +30,7 @@ class CropOptions:
         view: ``random``: a random rotation, scale, flip and place. ``whole``: the whole image squeezed into the square, as
             SegFormer's processor does.
         scale: Smallest and largest magnification; drawn uniformly in its logarithm.
+        rotation: Largest angle of the rotation in degrees, to either side; drawn uniformly.
         flip: Probability of a flip from left to right.
         grey: Probability of dropping the colour.
         blur: Probability of a Gaussian blur (the paper uses 0.25).
@@ -40,6 +41,7 @@ class CropOptions:
     size: int = 288
     view: str = "random"
     scale: tuple[float, float] = (0.7, 1.5)
+    rotation: float = 180.0
     flip: float = 0.5
     grey: float = 0.2
     blur: float = 0.25
@@ -50,6 +52,8 @@ class CropOptions:
         lookup(dict.fromkeys(("random", "whole")), self.view, "view")
         if self.size < 8 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"size is {self.size} and scale {self.scale}: use 8 or more pixels, and 0 < low <= high")
+        if not 0 <= self.rotation <= 180:
+            raise ValueError(f"rotation is {self.rotation}: use degrees from 0 to 180")
 
 
 class BoundaryCrops(Draws):
@@ -158,7 +162,7 @@ def _random_affine(rng: np.random.Generator, size_hw: tuple[int, int], options: 
     height, width = size_hw
     low, high = options.scale
     scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = np.radians(rng.uniform(-options.rotation, options.rotation))
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if rng.random() < options.flip:
         linear[:, 0] *= -1

@@ -1,0 +1,133 @@
+"""Trees whose top is voted on."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from subobject.segments.agglomeration import Graph, Rule, merge
+from subobject.segments.components import components
+from subobject.segments.measure import measure
+from subobject.segments.merge_order import MERGE_ORDERS
+from subobject.segments.tree import build_tree, region_graph
+from subobject.segments.voting import VOTED_REGIONS, _noise, add_votes, contract
+
+from .test_flood import smooth_map
+from .twins import different_twin
+
+LEARNED = MERGE_ORDERS["learned"]
+assert LEARNED.voters is not None
+VOTERS = LEARNED.voters
+
+
+def graph_of_a_map(side: int = 96, seed: int = 3, levels: int = 40) -> Graph:
+    """Return the graph of the flat regions of a smooth map."""
+    strength = smooth_map(side, side, seed=seed)
+    labels, count = components((strength * levels).astype(np.uint8))
+    found = measure(labels, count, strength, np.repeat((strength * 255).astype(np.uint8)[..., None], 3, axis=2))
+    return region_graph(count, found.pairs, found.lengths, found.strengths, found.areas, found.colours)
+
+
+def ladder(strengths: list[float], area: int = 100) -> Graph:
+    """Return regions in a row with one border between neighbours."""
+    count = len(strengths) + 1
+    pairs = np.stack([np.arange(count - 1), np.arange(1, count)], axis=1)
+    return region_graph(count, pairs, np.full(count - 1, 10), np.array(strengths), np.full(count, area))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_contracted_graph_equals_that_of_the_joined_regions(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = components(random.integers(0, 4, (9, 9)))[0]
+    strength = random.random((9, 9), np.float32)
+    coarse, coarse_count = components(random.integers(0, 2, (9, 9)))
+    fine, fine_count = components(labels * coarse_count + coarse)
+    found, expected = measure(fine, fine_count, strength), measure(coarse, coarse_count, strength)
+    assignment = np.empty(fine_count, np.int64)
+    assignment[fine] = coarse
+    joined = contract(region_graph(fine_count, found.pairs, found.lengths, found.strengths, found.areas), assignment)
+    assert joined.areas.tolist() == expected.areas.tolist()
+    order = np.lexsort(expected.pairs.T[::-1])
+    assert joined.pairs.tolist() == expected.pairs[order].tolist()
+    assert joined.lengths.tolist() == expected.lengths[order].tolist()
+    np.testing.assert_allclose(joined.strengths, expected.strengths[order], rtol=1e-5)
+
+
+def test_contracted_regions_have_the_mean_colour_and_votes_by_area_and_length() -> None:
+    graph = Graph(
+        areas=np.array([3.0, 1.0, 5.0]),
+        lab=np.array([[0.0, 8, 0], [4, 0, 0], [9, 9, 9]]),
+        pairs=np.array([[0, 1], [0, 2], [1, 2]], np.int32),
+        lengths=np.array([2.0, 3, 1]),
+        strengths=np.array([0.5, 0.4, 0.8]),
+        votes=np.array([0.0, 1, 0.2]),
+    )
+    joined = contract(graph, np.array([0, 0, 1]))
+    assert joined.lab.tolist() == [[1, 6, 0], [9, 9, 9]]
+    assert joined.strengths == pytest.approx([0.5])
+    assert joined.votes == pytest.approx([0.8])
+
+
+def test_votes_keep_clear_borders_and_divide_on_close_ones() -> None:
+    clear = np.arange(199) % 4 == 3
+    graph = ladder(np.where(clear, 0.9, 0.02).tolist())
+    votes = add_votes(graph, VOTERS).votes
+    assert votes.max() <= 1
+    assert votes[clear].min() == 1
+    assert votes[~clear].mean() < 0.2
+    close = add_votes(ladder([0.3] * 199), VOTERS).votes
+    assert np.mean((close > 0) & (close < 1)) > 0.9
+    assert close.mean() == pytest.approx(63 / 199)
+
+
+def test_votes_are_the_same_every_time() -> None:
+    graph = graph_of_a_map()
+    np.testing.assert_array_equal(add_votes(graph, VOTERS).votes, add_votes(graph, VOTERS).votes)
+
+
+def test_noise_is_spread_evenly() -> None:
+    noise = np.array([_noise(number) for number in range(20_000)])
+    assert noise.min() >= -1
+    assert noise.max() < 1
+    assert np.histogram(noise, 10, (-1, 1))[0] == pytest.approx(np.full(10, 2000), rel=0.1)
+    assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.03
+
+
+def test_votes_count_in_the_key() -> None:
+    graph = ladder([0.3, 0.3])._replace(votes=np.array([0.9, 0.1]))
+    parents, keys = merge(graph, Rule.of(replace(LEARNED, reference_fraction=0.3)), 1)
+    assert parents.tolist() == [4, 3, 3, 4, 4]
+    assert LEARNED.weights is not None
+    black = np.zeros(3)
+    assert keys[3] == pytest.approx(different_twin(LEARNED.weights, 0.3, (black, black), (1 / 3, 1 / 3), 0.1))
+    assert keys[4] == pytest.approx(different_twin(LEARNED.weights, 0.3, (black, black), (1 / 3, 2 / 3), 0.9))
+
+
+def test_merging_stops_where_it_is_told() -> None:
+    parents, _ = merge(graph_of_a_map(), Rule.of(VOTERS), 10)
+    regions = (len(parents) + 1) // 2
+    merged = parents[: 2 * regions - 10]
+    assert np.sum(merged < 0) == 10
+    assert np.all(parents[2 * regions - 10 : -1] == -1)
+
+
+def test_below_the_voted_regions_the_tree_is_that_of_the_voters() -> None:
+    graph = graph_of_a_map()
+    count = len(graph.areas)
+    assert count > 2 * VOTED_REGIONS
+    arguments = (count, graph.pairs, graph.lengths, graph.strengths, graph.areas)
+    voted, plain = build_tree(*arguments, order=LEARNED), build_tree(*arguments, order=VOTERS)
+    assert np.array_equal(voted.prune(VOTED_REGIONS)[1], plain.prune(VOTED_REGIONS)[1])
+    assert not np.array_equal(voted.prune(30)[1], plain.prune(30)[1])
+
+
+@pytest.mark.parametrize("count", [2, 3, 64, 65, VOTED_REGIONS, VOTED_REGIONS + 1])
+def test_any_number_of_regions_gets_a_tree(count: int) -> None:
+    strengths = np.random.default_rng(count).random(count - 1)
+    graph = ladder(strengths.tolist())
+    tree = build_tree(count, graph.pairs, graph.lengths, graph.strengths, graph.areas, order=LEARNED)
+    assert tree.num_segments == count
+    assert math.isfinite(tree.strengths[-1])

@@ -13,6 +13,7 @@ from _report import write_report
 from subobject import boundaries
 from subobject.data.bsds500 import read_split
 from subobject.metrics import run
+from subobject.metrics.parallel import Workers
 from subobject.segments.pipeline import ImageSegmenter
 
 MODELS: dict[str, tuple[str, dict[str, str]]] = {
@@ -20,7 +21,9 @@ MODELS: dict[str, tuple[str, dict[str, str]]] = {
     "directsam, multiscale": ("directsam", {"mode": "multiscale"}),
     "gradient": ("gradient", {}),
 }
-SEGMENTERS = ("directsam", "gradient", "slic", "seeds", "felzenszwalb", "patches")
+SEGMENTERS: dict[str, tuple[str, dict[str, str]]] = MODELS | {
+    name: (name, {}) for name in ("slic", "seeds", "felzenszwalb", "patches")
+}
 BUDGETS = (16, 64, 128, 256, 400)
 KEYS = ("tokens", "recall", "precision", "ue", "asa")
 
@@ -33,16 +36,18 @@ def main() -> None:
     arguments = parser.parse_args()
     images = run.limited(read_split(arguments.data, arguments.split), arguments.limit)
     scores = {}
-    for name, (model, options) in MODELS.items():
-        predict = partial(boundaries.load(model), **options)
+    for name, (kind, options) in MODELS.items():
+        predict = partial(boundaries.load(kind), **options)
         scores[name] = run.evaluate_model(images, predict, thresholds=run.even_thresholds(99))
         print(name, {key: round(value, 4) for key, value in scores[name].items()}, flush=True)
     partitions = []
-    for name in SEGMENTERS:
-        cutter = ImageSegmenter.load(name)
-        for row in run.evaluate_segmenter(images, cutter.method, cutter.boundary_model, BUDGETS):
-            partitions.append({"segmenter": name, **row})
-            print(name, row["budget"], {key: round(row[key], 3) for key in KEYS}, flush=True)
+    with Workers() as workers:
+        for name, (segmenter, options) in SEGMENTERS.items():
+            cutter = ImageSegmenter.load(segmenter)
+            model = cutter.boundary_model and partial(cutter.boundary_model, **options)
+            for row in run.evaluate_segmenter(images, cutter.method, model, BUDGETS, workers=workers):
+                partitions.append({"segmenter": name, **row})
+                print(name, row["budget"], {key: round(row[key], 3) for key in KEYS}, flush=True)
     payload = {"split": arguments.split, "images": len(images), "boundaries": scores, "partitions": partitions}
     write_report(f"boundary_quality_{arguments.split}", payload)
 

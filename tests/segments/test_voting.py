@@ -13,7 +13,7 @@ from subobject.segments.components import components
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.tree import build_tree, region_graph
-from subobject.segments.voting import VOTED_REGIONS, _noise, add_votes, contract
+from subobject.segments.voting import VOTED_REGIONS, _noise, add_votes, contract, regions_left
 
 from .test_flood import smooth_map
 from .twins import different_twin
@@ -81,6 +81,22 @@ def test_votes_keep_clear_borders_and_divide_on_close_ones() -> None:
     close = add_votes(ladder([0.3] * 199), VOTERS).votes
     assert np.mean((close > 0) & (close < 1)) > 0.9
     assert close.mean() == pytest.approx(63 / 199)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 64])
+def test_all_votes_keep_so_few_regions_apart(count: int) -> None:
+    assert add_votes(ladder([0.3] * (count - 1)), VOTERS).votes.tolist() == [1] * (count - 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, None])
+def test_regions_left_are_those_of_the_pruned_tree(count: int | None) -> None:
+    graph = graph_of_a_map()
+    tree = build_tree(len(graph.areas), graph.pairs, graph.lengths, graph.strengths, graph.areas, order=VOTERS)
+    count = count or tree.num_segments
+    region_of, assignment = regions_left(tree.parents, count)
+    np.testing.assert_array_equal(assignment, tree.prune(count)[1])
+    tops = np.flatnonzero(region_of >= 0)
+    np.testing.assert_array_equal(tops[np.argsort(region_of[tops])][assignment], tree.ancestors(count))
 
 
 def test_votes_are_the_same_every_time() -> None:

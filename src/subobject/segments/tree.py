@@ -12,7 +12,7 @@ import numpy as np
 from subobject.filters import rgb_to_lab
 from subobject.segments.agglomeration import Graph, Rule, merge
 from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
-from subobject.segments.voting import VOTED_REGIONS, add_votes, contract
+from subobject.segments.voting import VOTED_REGIONS, add_votes, contract, regions_left
 from subobject.structures import MergeTree
 
 
@@ -48,8 +48,8 @@ def build_tree(
     if order.voters is None:
         return _tree(graph, order)
     tree = _tree(graph, order.voters)
-    assignment = tree.prune(min(VOTED_REGIONS, num_segments))[1]
-    return _graft(tree, assignment, _tree(add_votes(contract(graph, assignment), order.voters), order))
+    region_of, assignment = regions_left(tree.parents, min(VOTED_REGIONS, num_segments))
+    return _graft(tree, region_of, _tree(add_votes(contract(graph, assignment), order.voters), order))
 
 
 def region_graph(
@@ -82,15 +82,12 @@ def _tree(graph: Graph, order: MergeOrder) -> MergeTree:
     return MergeTree(parents, np.sqrt(keys) if order.weights else keys)
 
 
-def _graft(tree: MergeTree, assignment: np.ndarray, top: MergeTree) -> MergeTree:
-    """Put a tree over the regions of a cut in the place of all merges above that cut."""
-    count = top.num_segments
-    below = 2 * tree.num_segments - count
-    region_of = np.empty(below, np.int32)
-    region_of[tree.ancestors(count)] = assignment
+def _graft(tree: MergeTree, region_of: np.ndarray, top: MergeTree) -> MergeTree:
+    """Put a tree over the regions of a cut, ``voting.regions_left``, in the place of all merges above that cut."""
+    count, below = top.num_segments, len(region_of)
     moved = top.parents + np.int32(below - count)
+    is_top = region_of >= 0
     parents = tree.parents[:below].copy()
-    tops = parents >= below
-    parents[tops] = moved[region_of[:below][tops]]
+    parents[is_top] = moved[region_of[is_top]]
     strengths = np.concatenate([tree.strengths[:below], top.strengths[count:]])
     return MergeTree(np.concatenate([parents, moved[count:]]), np.maximum.accumulate(strengths))

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from subobject.segments.agglomeration import Graph, Rule, merge
+from subobject.segments.hashing import empty_table, find, pair_key
 from subobject.segments.merge_order import MergeOrder
 
 VOTED_REGIONS = 150
@@ -21,6 +22,42 @@ _LEFT = 64
 _SPREAD = 0.5
 
 
+@njit(cache=True, nogil=True)
+def regions_left(parents, count):
+    """Return what is left of a merge tree's segments when ``count`` regions are.
+
+    Args:
+        parents: Of ``N`` segments, ``(2 N - 1,)`` int32; see ``MergeTree``.
+        count: From 1 to ``N``.
+
+    Returns:
+        The region that each node is the top of, ``(2 N - count,)`` int32, -1 for none, and the region of each segment, ``(N,)``
+        int32. Regions are numbered by their first segment.
+    """
+    segments = (len(parents) + 1) // 2
+    tops = _tops(parents, 2 * segments - count)
+    region_of = np.full(len(tops), np.int32(-1), np.int32)
+    assignment = np.empty(segments, np.int32)
+    regions = 0
+    for segment in range(segments):
+        top = tops[segment]
+        if region_of[top] < 0:
+            region_of[top] = regions
+            regions += 1
+        assignment[segment] = region_of[top]
+    return region_of, assignment
+
+
+@njit(cache=True, nogil=True)
+def _tops(parents, below):
+    """Return the last ancestor of each node among the first nodes, ``(below,)`` int32."""
+    tops = np.empty(below, np.int32)
+    for node in range(below - 1, -1, -1):
+        above = parents[node]
+        tops[node] = node if above < 0 or above >= below or above == node else tops[above]
+    return tops
+
+
 def contract(graph: Graph, assignment: np.ndarray) -> Graph:
     """Join regions, and the borders between joined ones.
 
@@ -28,17 +65,48 @@ def contract(graph: Graph, assignment: np.ndarray) -> Graph:
         graph: Of ``N`` regions.
         assignment: Joined region of each one, ``(N,)`` integer, every value of ``[0, K)`` present.
     """
-    count = int(assignment.max()) + 1
-    areas = np.bincount(assignment, graph.areas, count)
-    lab = np.stack([np.bincount(assignment, graph.areas * channel, count) for channel in graph.lab.T], axis=1) / areas[:, None]
-    ends = np.sort(assignment[graph.pairs], axis=1).astype(np.int64)
-    outer = ends[:, 0] != ends[:, 1]
-    keys, border = np.unique(ends[outer, 0] * count + ends[outer, 1], return_inverse=True)
-    pairs = np.stack([keys // count, keys % count], axis=1).astype(np.int32)
-    lengths = graph.lengths[outer]
-    totals = [np.bincount(border, lengths * values[outer], len(keys)) for values in (graph.strengths, graph.votes)]
-    joined = np.bincount(border, lengths, len(keys))
-    return Graph(areas, lab, pairs, joined, totals[0] / joined, totals[1] / joined)
+    return _contract(graph, assignment, int(assignment.max()) + 1)
+
+
+@njit(cache=True, nogil=True)
+def _contract(graph, assignment, count):
+    areas = np.zeros(count)
+    lab = np.zeros((count, 3))
+    for region in range(len(assignment)):
+        joined = assignment[region]
+        areas[joined] += graph.areas[region]
+        for channel in range(3):
+            lab[joined, channel] += graph.areas[region] * graph.lab[region, channel]
+    for region in range(count):
+        lab[region] /= areas[region]
+
+    numbers = empty_table(len(graph.lengths))
+    keys = np.empty(len(graph.lengths), np.int64)
+    sums = np.zeros((len(graph.lengths), 3))
+    met = 0
+    for border in range(len(graph.lengths)):
+        a, b = assignment[graph.pairs[border, 0]], assignment[graph.pairs[border, 1]]
+        if a == b:
+            continue
+        key = pair_key(a, b)
+        at = find(numbers, key)
+        if numbers[at, 1] < 0:
+            numbers[at, 0], numbers[at, 1] = key, met
+            keys[met] = key
+            met += 1
+        number, length = numbers[at, 1], graph.lengths[border]
+        sums[number, 0] += length
+        sums[number, 1] += length * graph.strengths[border]
+        sums[number, 2] += length * graph.votes[border]
+    order = np.argsort(keys[:met])
+    pairs = np.empty((met, 2), np.int32)
+    lengths, strengths, votes = np.empty(met), np.empty(met), np.empty(met)
+    for place, number in enumerate(order):
+        pairs[place, 0], pairs[place, 1] = keys[number] >> 32, keys[number] & 0xFFFFFFFF
+        lengths[place] = sums[number, 0]
+        strengths[place] = sums[number, 1] / sums[number, 0]
+        votes[place] = sums[number, 2] / sums[number, 0]
+    return Graph(areas, lab, pairs, lengths, strengths, votes)
 
 
 def add_votes(graph: Graph, order: MergeOrder) -> Graph:
@@ -48,19 +116,16 @@ def add_votes(graph: Graph, order: MergeOrder) -> Graph:
 
 @njit(cache=True, nogil=True)
 def _votes(graph, rule):
-    borders, nodes = len(graph.lengths), 2 * len(graph.areas) - 1
-    below = min(nodes, 2 * len(graph.areas) - _LEFT)
+    borders, regions = len(graph.lengths), len(graph.areas)
+    left = min(_LEFT, regions)
     apart = np.zeros(borders)
-    tops = np.empty(nodes, np.int32)
     for tree in range(_TREES):
         strengths = np.empty(borders)
         for e in range(borders):
             strengths[e] = min(1.0, graph.strengths[e] * math.exp(_SPREAD * _noise(tree * borders + e)))
         perturbed = Graph(graph.areas, graph.lab, graph.pairs, graph.lengths, strengths, graph.votes)
-        parents, _ = merge(perturbed, rule, _LEFT)
-        for node in range(below - 1, -1, -1):
-            above = parents[node]
-            tops[node] = node if above < 0 or above >= below else tops[above]
+        parents, _ = merge(perturbed, rule, left)
+        tops = _tops(parents, 2 * regions - left)
         for e in range(borders):
             apart[e] += tops[graph.pairs[e, 0]] != tops[graph.pairs[e, 1]]
     return apart / _TREES

@@ -26,6 +26,8 @@ _SPREAD = 0.5
 def regions_left(parents, count):
     """Return what is left of a merge tree's segments when ``count`` regions are.
 
+    In one compiled pass what ``MergeTree.ancestors`` and ``prune`` tell in several.
+
     Args:
         parents: Of ``N`` segments, ``(2 N - 1,)`` int32; see ``MergeTree``.
         count: From 1 to ``N``.
@@ -118,9 +120,8 @@ def add_votes(graph: Graph, order: MergeOrder) -> Graph:
 def _votes(graph, rule):
     borders, regions = len(graph.lengths), len(graph.areas)
     left = min(_LEFT, regions)
-    apart = np.zeros(borders)
+    apart, strengths = np.zeros(borders), np.empty(borders)
     for tree in range(_TREES):
-        strengths = np.empty(borders)
         for e in range(borders):
             strengths[e] = min(1.0, graph.strengths[e] * math.exp(_SPREAD * _noise(tree * borders + e)))
         perturbed = Graph(graph.areas, graph.lab, graph.pairs, graph.lengths, strengths, graph.votes)

@@ -59,7 +59,7 @@ def test_segformer_through_a_hub_id(segformer_folder, published, monkeypatch):
 
 def test_segformer_keeps_the_aspect_ratio_and_honours_the_processor(segformer_folder, tmp_path, published):
     ready = published.preprocessing
-    assert (ready.resolution, ready.stride, ready.enlarge) == (128, 32, True)
+    assert (ready.resolution, ready.stride, ready.least_resolution) == (128, 32, 128)
     assert ready.input_size((300, 600), None) == (64, 128)
     assert ready.input_size((30, 60), None) == (64, 128)
     assert ready.input_size((1, 5000), None) == (1, 128)
@@ -93,13 +93,13 @@ def test_published_sizes(config, parameters):
 
 
 def reference(boundarynet, image):
-    """Torch alone: normalise, pad by the edge to multiples of 4, run, crop."""
-    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    mean, std = (torch.tensor(v)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    """Torch alone: pad by reflection to multiples of 4, normalise, run, crop."""
     height, width = image.shape[:2]
-    x = F.pad((x - mean) / std, (0, -width % 4, 0, -height % 4), mode="replicate")
+    padded = np.pad(image, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
+    x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.inference_mode():
-        return boundarynet(x).logits.sigmoid()[0, 0, :height, :width].numpy()
+        return boundarynet((x - mean) / std).logits.sigmoid()[0, 0, :height, :width].numpy()
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx", "openvino"])
@@ -114,12 +114,23 @@ def test_boundarynet_equals_torch_on_every_runtime(boundarynet, boundarynet_fold
 
 def test_large_images_are_shrunk_and_small_ones_left(small):
     ready = small.preprocessing
-    assert (ready.resolution, ready.stride, ready.enlarge) == (1024, 4, False)
+    assert (ready.resolution, ready.stride, ready.least_resolution) == (1024, 4, 1)
     assert ready.input_size((321, 481), None) == (321, 481)
     assert ready.input_size((4096, 2048), None) == (1024, 512)
     assert ready.input_size((100, 50), 400) == (400, 200)
     (result,) = small([picture(1200, 40)])
     assert result.size_hw == (1200, 40)
+
+
+def test_a_network_can_ask_for_a_least_resolution(small, boundarynet_folder, tmp_path):
+    folder = shutil.copytree(boundarynet_folder, tmp_path / "network")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"least_resolution": 96}))
+    model = DirectSAM.from_pretrained(folder, runtime="onnx", device="cpu", threads=1)
+    assert model.preprocessing.input_size((2000, 1000), None) == (1024, 512)
+    little, large = picture(48, 64), picture(100, 200)
+    np.testing.assert_array_equal(probabilities(model, [little])[0], probabilities(small, [little], resolution=96)[0])
+    np.testing.assert_array_equal(probabilities(model, [large])[0], probabilities(small, [large])[0])
 
 
 def test_a_network_can_ask_for_a_resolution(small, boundarynet_folder, tmp_path):

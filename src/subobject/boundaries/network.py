@@ -27,7 +27,8 @@ class BoundaryNetConfig(PretrainedConfig):
         image_mean: Mean of each RGB channel, in [0, 1], subtracted from the pixels.
         image_std: Standard deviation of each RGB channel, by which the pixels are divided.
         resolution: Long side in pixels at which images are shown to the network, where callers ask for none; None shows them as
-            they are, up to 1024.
+            they are, from ``least_resolution`` up to 1024.
+        least_resolution: Long side in pixels to which smaller images are then enlarged.
         logit_temperature: Number above 0 by which the fused logits are divided outside of training. A network that has seen few
             images is too sure of the others (Guo et al., *On Calibration of Modern Neural Networks*, arXiv 1706.04599), and its
             map loses the weak boundaries, by which regions are told apart where there are no strong ones.
@@ -45,12 +46,15 @@ class BoundaryNetConfig(PretrainedConfig):
         image_mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         image_std: tuple[float, ...] = (0.229, 0.224, 0.225),
         resolution: int | None = None,
+        least_resolution: int = 1,
         logit_temperature: float = 1.0,
         stride: int = 1,
         **kwargs,
     ):
         if resolution is not None and resolution < 1:
             raise ValueError(f"resolution is {resolution}: use a long side in pixels, or None")
+        if least_resolution < 1:
+            raise ValueError(f"least_resolution is {least_resolution}: use a long side in pixels, 1 or more")
         if logit_temperature <= 0:
             raise ValueError(f"logit_temperature is {logit_temperature}: use a number above 0")
         if len(channels) != len(blocks):
@@ -62,6 +66,7 @@ class BoundaryNetConfig(PretrainedConfig):
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
         self.resolution = resolution
+        self.least_resolution = least_resolution
         self.logit_temperature = logit_temperature
         self.stride = stride
         super().__init__(**kwargs)

@@ -8,8 +8,8 @@ weights would trust them too much. `benchmarks/boundary_candidates.py` trains su
 Photographs are cut to several budgets in the present order. What is to be told of two neighbours is the share of the smaller
 one that merging them puts wrong: the growth of the undersegmentation error, averaged over annotators, over twice the smaller
 area. A logistic model of `evidence` is fitted to it by Newton's method; pairs weigh by the root of the smaller area's share. The
-weights decide which pairs are met, so they are fitted in rounds. First come those of the trees that vote, then those of the tree
-that takes their votes into account.
+weights decide which pairs are met, so they are fitted in rounds. First come those of the early merges, then those of the merges
+that take walks into account.
 """
 
 import argparse
@@ -23,10 +23,11 @@ from subobject.data import AnnotatedImage, read_images
 from subobject.metrics.segments import contingency
 from subobject.segments.agglomeration import Graph, evidence
 from subobject.segments.colour import colour_gradient
+from subobject.segments.contraction import contract
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
 from subobject.segments.tree import region_graph
-from subobject.segments.voting import VOTED_REGIONS, add_votes, contract
+from subobject.segments.walks import WALKED_REGIONS, add_walks
 from subobject.segments.watershed import Watershed
 
 BUDGETS = (600, 256, 128, 90, 64, 45, 32, 16)
@@ -46,9 +47,9 @@ def samples(
     graph = region_graph(finest.num_segments, basins.pairs, basins.lengths, basins.strengths, basins.areas, basins.colours)
     tables = [contingency(finest.labels, annotator) for annotator in annotators]
     tree = finest.tree
-    if order.voters is not None:
-        tree, assignment = tree.prune(min(VOTED_REGIONS, tree.num_segments))
-        graph = add_votes(contract(graph, assignment), order.voters)
+    if order.early is not None:
+        tree, assignment = tree.prune(min(WALKED_REGIONS, tree.num_segments))
+        graph = add_walks(contract(graph, assignment))
         tables = [_joined(table, assignment) for table in tables]
     cuts = [tree.prune(budget)[1] for budget in BUDGETS if budget <= tree.num_segments]
     parts = [_neighbours(contract(graph, cut), [_joined(table, cut) for table in tables]) for cut in cuts]
@@ -65,7 +66,7 @@ def _joined(table: np.ndarray, assignment: np.ndarray) -> np.ndarray:
 def _neighbours(graph: Graph, tables: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, second = graph.pairs.T
     shares = np.log(graph.areas / graph.areas.sum())
-    columns = (graph.strengths, *(graph.lab[first] - graph.lab[second]).T, shares[first], shares[second], graph.votes)
+    columns = (graph.strengths, *(graph.lab[first] - graph.lab[second]).T, shares[first], shares[second], graph.walks)
     evidences = np.array([evidence(*row) for row in zip(*columns, strict=True)])
     smaller = np.minimum(graph.areas[first], graph.areas[second])
     growth = np.mean([_growth(table, first, second) for table in tables], axis=0)
@@ -86,7 +87,7 @@ def fit(evidences: np.ndarray, losses: np.ndarray, weights: np.ndarray) -> np.nd
     """Minimise the weighted cross-entropy of a logistic model.
 
     Returns:
-        The constant and the weight of each evidence; 0 for one that never differs, as votes where there are none.
+        The constant and the weight of each evidence; 0 for one that never differs, as walks where nobody walked.
     """
     varies = np.ptp(evidences, axis=0) > 0
     design = np.column_stack([np.ones(len(evidences)), evidences[:, varies]])
@@ -113,9 +114,9 @@ def main() -> None:
     order = MERGE_ORDERS["learned"]
     images = read_images(arguments.dataset, arguments.data, [arguments.split])
     images = images[:: max(1, len(images) // arguments.images)]
-    assert order.voters is not None
-    voters = _fitted("voters", order.voters, images, network, arguments.rounds)
-    _fitted("order ", replace(order, voters=voters), images, network, arguments.rounds)
+    assert order.early is not None
+    early = _fitted("early", order.early, images, network, arguments.rounds)
+    _fitted("order", replace(order, early=early), images, network, arguments.rounds)
 
 
 def _fitted(

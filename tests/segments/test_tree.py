@@ -71,7 +71,7 @@ def test_regions_of_like_colour_merge_before_others() -> None:
 def test_merged_regions_take_their_mean_colour() -> None:
     pairs, areas = np.array([[0, 1], [1, 2]]), np.array([30, 10, 40])
     colours = np.array([[0, 0, 0], [40, 40, 40], [255, 255, 255]], np.uint8)
-    order = replace(LEARNED, voters=None)
+    order = replace(LEARNED, early=None)
     tree = build_tree(3, pairs, np.array([5, 5]), np.array([0.1, 0.9]), areas, colours, order)
     black, grey, white = rgb_to_lab(colours[None])[0].astype(float)
     assert order.weights is not None

@@ -156,16 +156,26 @@ def different_twin(
     strength: float,
     colours: tuple[np.ndarray, np.ndarray],
     shares: tuple[float, float],
-    votes: float = 0.0,
+    walk: float = 0.0,
 ) -> float:
-    """Compute the probability that two regions are different from strength, Lab colours, shares of the image and votes."""
+    """Compute how likely two regions are different from strength, Lab colours, shares of the image and walk distance."""
     lightness, green_red, blue_yellow = (colours[0] - colours[1]).tolist()
     difference = math.sqrt(lightness * lightness + 2 * (green_red * green_red + blue_yellow * blue_yellow))
     evidence = (strength, math.sqrt(strength), difference / (difference + 10))
     total = weights[0]
-    for weight, value in zip(weights[1:], (*evidence, *sorted(math.log(share) for share in shares), votes), strict=True):
+    for weight, value in zip(weights[1:], (*evidence, *sorted(math.log(share) for share in shares), walk), strict=True):
         total += weight * value
     return 1 / (1 + math.exp(-total))
+
+
+def walks_twin(pairs: np.ndarray, lengths: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """Compute the walk distance of each border from the power of a dense transition matrix."""
+    crossing = np.zeros((pairs.max() + 1, pairs.max() + 1))
+    for (a, b), length, strength in zip(pairs, lengths, strengths, strict=True):
+        crossing[a, b] = crossing[b, a] = length / (strength + 0.02)
+    lazy = (np.eye(len(crossing)) + crossing / crossing.sum(axis=1, keepdims=True)) / 2
+    after = np.linalg.matrix_power(lazy, 16)
+    return np.array([np.abs(after[a] - after[b]).sum() / 2 for a, b in pairs])
 
 
 def tree_twin(

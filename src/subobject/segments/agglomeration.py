@@ -33,7 +33,7 @@ class Graph(NamedTuple):
         pairs: The two regions of each border, ``(E, 2)`` int32.
         lengths: Length of each border, ``(E,)`` float64.
         strengths: Its mean boundary strength, ``(E,)`` float64 in [0, 1].
-        votes: Share of the trees of ``voting`` that keep its regions apart, ``(E,)`` float64.
+        walks: Walk distance of its regions (``walks``), in [0, 1], ``(E,)`` float64; zeros where nobody walked.
     """
 
     areas: np.ndarray
@@ -41,7 +41,7 @@ class Graph(NamedTuple):
     pairs: np.ndarray
     lengths: np.ndarray
     strengths: np.ndarray
-    votes: np.ndarray
+    walks: np.ndarray
 
 
 class Rule(NamedTuple):
@@ -59,7 +59,7 @@ class Rule(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def evidence(strength, lightness, green_red, blue_yellow, log_share, other_log_share, votes):
+def evidence(strength, lightness, green_red, blue_yellow, log_share, other_log_share, walk):
     """Return what tells whether two regions are different, six numbers that the logistic model weighs.
 
     Args:
@@ -69,7 +69,7 @@ def evidence(strength, lightness, green_red, blue_yellow, log_share, other_log_s
         blue_yellow: The same along b.
         log_share: Natural logarithm of the share of the image that one of them covers.
         other_log_share: That of the other.
-        votes: Share of perturbed trees that keep them apart, in [0, 1].
+        walk: Walk distance between them, in [0, 1].
     """
     difference = math.sqrt(lightness * lightness + _CHROMA * (green_red * green_red + blue_yellow * blue_yellow))
     return (
@@ -78,12 +78,12 @@ def evidence(strength, lightness, green_red, blue_yellow, log_share, other_log_s
         difference / (difference + _HALF),
         min(log_share, other_log_share),
         max(log_share, other_log_share),
-        votes,
+        walk,
     )
 
 
 @njit(cache=True, nogil=True)
-def _key(strength, votes, regions, a, b, weights, floor):
+def _key(strength, walk, regions, a, b, weights, floor):
     """Compute the bits of a border's key; a region has L, a, b, the logarithm of its share, and its discount."""
     different = strength
     if len(weights) > 0:
@@ -94,7 +94,7 @@ def _key(strength, votes, regions, a, b, weights, floor):
             regions[a, 2] - regions[b, 2],
             regions[a, 3],
             regions[b, 3],
-            votes,
+            walk,
         )
         total = weights[0]
         total += weights[1] * found[0]
@@ -169,7 +169,7 @@ def merge(graph, rule, left):
     ends = graph.pairs.copy()
     length = graph.lengths.copy()
     total = graph.strengths * graph.lengths
-    votes = graph.votes * graph.lengths
+    walks = graph.walks * graph.lengths
     area = graph.areas.copy()
     image_area = area.sum()
     regions = np.empty((num_segments, 5))
@@ -189,7 +189,7 @@ def merge(graph, rule, left):
     table = empty_table(borders)
     heap = np.empty(2 * borders + 2, np.int64)
     for e in range(borders):
-        latest[e] = _key(total[e] / length[e], votes[e] / length[e], regions, ends[e, 0], ends[e, 1], weights, floor)
+        latest[e] = _key(total[e] / length[e], walks[e] / length[e], regions, ends[e, 0], ends[e, 1], weights, floor)
     for size in range(borders):
         _push(heap, size, _entry(latest[size], size))
     size = borders
@@ -210,7 +210,7 @@ def merge(graph, rule, left):
         e = popped & _BORDER
         a, b = ends[e, 0], ends[e, 1]
         if popped >> 32 == latest[e]:
-            key = _key(total[e] / length[e], votes[e] / length[e], regions, a, b, weights, floor)
+            key = _key(total[e] / length[e], walks[e] / length[e], regions, a, b, weights, floor)
             if key > latest[e]:
                 latest[e] = key
                 _replace_top(heap, size, _entry(key, e))
@@ -253,14 +253,14 @@ def merge(graph, rule, left):
                     kept, gone = min(f, other), max(f, other)
                     length[kept] += length[gone]
                     total[kept] += total[gone]
-                    votes[kept] += votes[gone]
+                    walks[kept] += walks[gone]
                     latest[gone] = -1
                 table[at, 0], table[at, 1] = pair, kept
                 if kept == f:
                     following[half] = first[a]
                     first[a] = half
                     degree[a] += 1
-                key = _key(total[kept] / length[kept], votes[kept] / length[kept], regions, a, c, weights, floor)
+                key = _key(total[kept] / length[kept], walks[kept] / length[kept], regions, a, c, weights, floor)
                 if key < latest[kept]:
                     latest[kept] = key
                     if size == len(heap) - 1:

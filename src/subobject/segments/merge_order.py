@@ -18,7 +18,8 @@ class MergeOrder:
         reference_fraction: Share of the image from which on a region is no longer small, above 0.
         exponent: How steeply keys fall with the size below that share; 0 leaves size out.
         floor: Smallest ``p``, in [0, 1].
-        voters: Order of the trees that vote on the top of the tree (``voting``); None goes without votes.
+        early: Order of the first merges, those that leave few enough regions for the walks of ``walks``, which then count as
+            evidence; None has one order throughout and goes without walks.
 
     Raises:
         ValueError: If an attribute is out of range.
@@ -28,23 +29,23 @@ class MergeOrder:
     reference_fraction: float
     exponent: float
     floor: float
-    voters: "MergeOrder | None" = None
+    early: "MergeOrder | None" = None
 
     def __post_init__(self) -> None:
         if self.reference_fraction <= 0 or self.exponent < 0 or not 0 <= self.floor <= 1:
             raise ValueError(f"expected reference_fraction > 0, exponent >= 0 and floor in [0, 1], got {self}")
 
 
-_VOTERS = MergeOrder((-2.58, 9.15, -5.15, 2.48, 0.15, 0.19, 0.0), reference_fraction=0.03, exponent=1.0, floor=0.0)
+_EARLY = MergeOrder((-2.94, 8.22, -3.59, 2.16, 0.12, 0.2, 0.0), reference_fraction=0.03, exponent=1.0, floor=0.0)
 
 MERGE_ORDERS: dict[str, MergeOrder] = {
     "learned": MergeOrder(
-        (-4.56, 7.74, -3.37, 1.92, 0.12, 0.23, 1.93), reference_fraction=0.03, exponent=1.0, floor=0.0, voters=_VOTERS
+        (-3.82, 7.25, -3.78, 2.24, 0.04, 0.16, 3.29), reference_fraction=0.03, exponent=1.0, floor=0.0, early=_EARLY
     ),
     "strength": MergeOrder(None, reference_fraction=0.03, exponent=0.75, floor=0.01),
 }
 """``learned``: merging two regions that people tell apart puts the smaller one wrong, which is half of what the undersegmentation
 error of Neubert and Protzel grows by and what the achievable segmentation accuracy falls by. So the order is that of the expected
 loss, ``p`` times the smaller area, with weights that ``recipes/merge_order.py`` fits to people's segmentations of photographs,
-and the last merges take votes into account.
+and the last merges take walks into account.
 ``strength``: the boundary strength alone."""

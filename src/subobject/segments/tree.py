@@ -4,15 +4,16 @@ When two regions merge, borders with a common neighbour join: the strength becom
 mean weighted with area. Keys are made monotone by a running maximum, hence all cuts are nested. They are rounded to float32
 before they are compared.
 
-One wrong merge changes all that follow, so the top of the tree can be made with the votes of many trees (``voting``).
+A border tells little of what lies beyond it, so for the top of the tree random walks can count as well (``walks``).
 """
 
 import numpy as np
 
 from subobject.filters import rgb_to_lab
 from subobject.segments.agglomeration import Graph, Rule, merge
+from subobject.segments.contraction import contract, regions_left
 from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
-from subobject.segments.voting import VOTED_REGIONS, add_votes, contract, regions_left
+from subobject.segments.walks import WALKED_REGIONS, add_walks
 from subobject.structures import MergeTree
 
 
@@ -45,11 +46,11 @@ def build_tree(
         ValueError: If the regions are not connected by the pairs.
     """
     graph = region_graph(num_segments, pairs, lengths, strengths, areas, colours)
-    if order.voters is None:
+    if order.early is None:
         return _tree(graph, order)
-    tree = _tree(graph, order.voters)
-    region_of, assignment = regions_left(tree.parents, min(VOTED_REGIONS, num_segments))
-    return _graft(tree, region_of, _tree(add_votes(contract(graph, assignment), order.voters), order))
+    tree = _tree(graph, order.early)
+    region_of, assignment = regions_left(tree.parents, min(WALKED_REGIONS, num_segments))
+    return _graft(tree, region_of, _tree(add_walks(contract(graph, assignment)), order))
 
 
 def region_graph(
@@ -60,7 +61,7 @@ def region_graph(
     areas: np.ndarray,
     colours: np.ndarray | None = None,
 ) -> Graph:
-    """Return the graph of the regions, without votes; see ``build_tree``."""
+    """Return the graph of the regions, without walks; see ``build_tree``."""
     lab = np.zeros((num_segments, 3))
     if colours is not None:
         lab[:] = rgb_to_lab(np.rint(colours).astype(np.uint8)[None])[0]
@@ -70,7 +71,7 @@ def region_graph(
         pairs=np.ascontiguousarray(pairs, np.int32).reshape(-1, 2),
         lengths=np.asarray(lengths, np.float64),
         strengths=np.asarray(strengths, np.float64),
-        votes=np.zeros(len(lengths)),
+        walks=np.zeros(len(lengths)),
     )
 
 
@@ -83,7 +84,7 @@ def _tree(graph: Graph, order: MergeOrder) -> MergeTree:
 
 
 def _graft(tree: MergeTree, region_of: np.ndarray, top: MergeTree) -> MergeTree:
-    """Put a tree over the regions of a cut, ``voting.regions_left``, in the place of all merges above that cut."""
+    """Put a tree over the regions of a cut, ``contraction.regions_left``, in the place of all merges above that cut."""
     count, below = top.num_segments, len(region_of)
     moved = top.parents + np.int32(below - count)
     is_top = region_of >= 0

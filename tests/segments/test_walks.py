@@ -1,4 +1,4 @@
-"""Trees whose top is voted on."""
+"""Joined regions, random walks over them, and trees whose top takes the walks into account."""
 
 import math
 from dataclasses import replace
@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 
 from subobject.segments.agglomeration import Graph, Rule, merge
 from subobject.segments.components import components
+from subobject.segments.contraction import contract, regions_left
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS
 from subobject.segments.tree import build_tree, region_graph
-from subobject.segments.voting import VOTED_REGIONS, _noise, add_votes, contract, regions_left
+from subobject.segments.walks import WALKED_REGIONS, add_walks
 
 from .test_flood import smooth_map
-from .twins import different_twin
+from .twins import different_twin, walks_twin
 
 LEARNED = MERGE_ORDERS["learned"]
-assert LEARNED.voters is not None
-VOTERS = LEARNED.voters
+assert LEARNED.early is not None
+EARLY = LEARNED.early
 
 
 def graph_of_a_map(side: int = 96, seed: int = 3, levels: int = 40) -> Graph:
@@ -56,42 +57,45 @@ def test_contracted_graph_equals_that_of_the_joined_regions(seed: int) -> None:
     np.testing.assert_allclose(joined.strengths, expected.strengths[order], rtol=1e-5)
 
 
-def test_contracted_regions_have_the_mean_colour_and_votes_by_area_and_length() -> None:
+def test_contracted_regions_have_the_mean_colour_and_walks_by_area_and_length() -> None:
     graph = Graph(
         areas=np.array([3.0, 1.0, 5.0]),
         lab=np.array([[0.0, 8, 0], [4, 0, 0], [9, 9, 9]]),
         pairs=np.array([[0, 1], [0, 2], [1, 2]], np.int32),
         lengths=np.array([2.0, 3, 1]),
         strengths=np.array([0.5, 0.4, 0.8]),
-        votes=np.array([0.0, 1, 0.2]),
+        walks=np.array([0.0, 1, 0.2]),
     )
     joined = contract(graph, np.array([0, 0, 1]))
     assert joined.lab.tolist() == [[1, 6, 0], [9, 9, 9]]
     assert joined.strengths == pytest.approx([0.5])
-    assert joined.votes == pytest.approx([0.8])
+    assert joined.walks == pytest.approx([0.8])
 
 
-def test_votes_keep_clear_borders_and_divide_on_close_ones() -> None:
-    clear = np.arange(199) % 4 == 3
-    graph = ladder(np.where(clear, 0.9, 0.02).tolist())
-    votes = add_votes(graph, VOTERS).votes
-    assert votes.max() <= 1
-    assert votes[clear].min() == 1
-    assert votes[~clear].mean() < 0.2
-    close = add_votes(ladder([0.3] * 199), VOTERS).votes
-    assert np.mean((close > 0) & (close < 1)) > 0.9
-    assert close.mean() == pytest.approx(63 / 199)
+def test_walks_equal_their_twin() -> None:
+    graph = graph_of_a_map(side=48)
+    assert len(graph.areas) > 30
+    np.testing.assert_allclose(add_walks(graph).walks, walks_twin(graph.pairs, graph.lengths, graph.strengths), atol=1e-12)
 
 
-@pytest.mark.parametrize("count", [1, 2, 40, 64])
-def test_all_votes_keep_so_few_regions_apart(count: int) -> None:
-    assert add_votes(ladder([0.3] * (count - 1)), VOTERS).votes.tolist() == [1] * (count - 1)
+def test_walks_part_what_a_gap_in_a_border_joins() -> None:
+    # Two rings of four regions, joined by two strong borders and a weak one.
+    pairs = np.array([[0, 1], [1, 2], [2, 3], [0, 3], [4, 5], [5, 6], [6, 7], [4, 7], [0, 4], [1, 5], [2, 6]])
+    strengths = np.array([0.1] * 8 + [0.9, 0.9, 0.1])
+    walks = add_walks(region_graph(8, pairs, np.full(11, 10), strengths, np.full(8, 100))).walks
+    inside, across, gap = walks[:8], walks[8:10], walks[10]
+    assert inside.max() < gap < across.min() <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_regions_can_be_walked(count: int) -> None:
+    assert add_walks(ladder([0.3] * (count - 1))).walks == pytest.approx([0.0] * (count - 1))
 
 
 @pytest.mark.parametrize("count", [1, 2, 30, None])
 def test_regions_left_are_those_of_the_pruned_tree(count: int | None) -> None:
     graph = graph_of_a_map()
-    tree = build_tree(len(graph.areas), graph.pairs, graph.lengths, graph.strengths, graph.areas, order=VOTERS)
+    tree = build_tree(len(graph.areas), graph.pairs, graph.lengths, graph.strengths, graph.areas, order=EARLY)
     count = count or tree.num_segments
     region_of, assignment = regions_left(tree.parents, count)
     np.testing.assert_array_equal(assignment, tree.prune(count)[1])
@@ -99,21 +103,8 @@ def test_regions_left_are_those_of_the_pruned_tree(count: int | None) -> None:
     np.testing.assert_array_equal(tops[np.argsort(region_of[tops])][assignment], tree.ancestors(count))
 
 
-def test_votes_are_the_same_every_time() -> None:
-    graph = graph_of_a_map()
-    np.testing.assert_array_equal(add_votes(graph, VOTERS).votes, add_votes(graph, VOTERS).votes)
-
-
-def test_noise_is_spread_evenly() -> None:
-    noise = np.array([_noise(number) for number in range(20_000)])
-    assert noise.min() >= -1
-    assert noise.max() < 1
-    assert np.histogram(noise, 10, (-1, 1))[0] == pytest.approx(np.full(10, 2000), rel=0.1)
-    assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.03
-
-
-def test_votes_count_in_the_key() -> None:
-    graph = ladder([0.3, 0.3])._replace(votes=np.array([0.9, 0.1]))
+def test_walks_count_in_the_key() -> None:
+    graph = ladder([0.3, 0.3])._replace(walks=np.array([0.9, 0.1]))
     parents, keys = merge(graph, Rule.of(replace(LEARNED, reference_fraction=0.3)), 1)
     assert parents.tolist() == [4, 3, 3, 4, 4]
     assert LEARNED.weights is not None
@@ -123,24 +114,24 @@ def test_votes_count_in_the_key() -> None:
 
 
 def test_merging_stops_where_it_is_told() -> None:
-    parents, _ = merge(graph_of_a_map(), Rule.of(VOTERS), 10)
+    parents, _ = merge(graph_of_a_map(), Rule.of(EARLY), 10)
     regions = (len(parents) + 1) // 2
     merged = parents[: 2 * regions - 10]
     assert np.sum(merged < 0) == 10
     assert np.all(parents[2 * regions - 10 : -1] == -1)
 
 
-def test_below_the_voted_regions_the_tree_is_that_of_the_voters() -> None:
+def test_below_the_walked_regions_the_tree_is_that_of_the_early_order() -> None:
     graph = graph_of_a_map()
     count = len(graph.areas)
-    assert count > 2 * VOTED_REGIONS
+    assert count > 2 * WALKED_REGIONS
     arguments = (count, graph.pairs, graph.lengths, graph.strengths, graph.areas)
-    voted, plain = build_tree(*arguments, order=LEARNED), build_tree(*arguments, order=VOTERS)
-    assert np.array_equal(voted.prune(VOTED_REGIONS)[1], plain.prune(VOTED_REGIONS)[1])
-    assert not np.array_equal(voted.prune(30)[1], plain.prune(30)[1])
+    walked, plain = build_tree(*arguments, order=LEARNED), build_tree(*arguments, order=EARLY)
+    assert np.array_equal(walked.prune(WALKED_REGIONS)[1], plain.prune(WALKED_REGIONS)[1])
+    assert not np.array_equal(walked.prune(30)[1], plain.prune(30)[1])
 
 
-@pytest.mark.parametrize("count", [2, 3, 64, 65, VOTED_REGIONS, VOTED_REGIONS + 1])
+@pytest.mark.parametrize("count", [2, 3, 64, 65, WALKED_REGIONS, WALKED_REGIONS + 1])
 def test_any_number_of_regions_gets_a_tree(count: int) -> None:
     strengths = np.random.default_rng(count).random(count - 1)
     graph = ladder(strengths.tolist())

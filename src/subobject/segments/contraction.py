@@ -1,25 +1,10 @@
-"""Votes on what belongs together: many trees over the same regions, each with its border strengths a little off.
-
-Greedy merging follows small differences: a border that is a little weaker joins two regions, and all that comes after builds on
-it. What most of the perturbed trees keep apart is more likely to be apart than what one tree does (evidence accumulation, Fred
-and Jain, *Combining Multiple Clusterings Using Evidence Accumulation*, TPAMI 2005).
-"""
-
-import math
+"""Regions joined to fewer ones, and what is left of a merge tree when a number of regions are."""
 
 import numpy as np
 from numba import njit
 
-from subobject.segments.agglomeration import Graph, Rule, merge
+from subobject.segments.agglomeration import Graph
 from subobject.segments.hashing import empty_table, find, pair_key
-from subobject.segments.merge_order import MergeOrder
-
-VOTED_REGIONS = 150
-"""Number of regions that are left when the voting begins."""
-
-_TREES = 16
-_LEFT = 64
-_SPREAD = 0.5
 
 
 @njit(cache=True, nogil=True)
@@ -99,44 +84,13 @@ def _contract(graph, assignment, count):
         number, length = numbers[at, 1], graph.lengths[border]
         sums[number, 0] += length
         sums[number, 1] += length * graph.strengths[border]
-        sums[number, 2] += length * graph.votes[border]
+        sums[number, 2] += length * graph.walks[border]
     order = np.argsort(keys[:met])
     pairs = np.empty((met, 2), np.int32)
-    lengths, strengths, votes = np.empty(met), np.empty(met), np.empty(met)
+    lengths, strengths, walks = np.empty(met), np.empty(met), np.empty(met)
     for place, number in enumerate(order):
         pairs[place, 0], pairs[place, 1] = keys[number] >> 32, keys[number] & 0xFFFFFFFF
         lengths[place] = sums[number, 0]
         strengths[place] = sums[number, 1] / sums[number, 0]
-        votes[place] = sums[number, 2] / sums[number, 0]
-    return Graph(areas, lab, pairs, lengths, strengths, votes)
-
-
-def add_votes(graph: Graph, order: MergeOrder) -> Graph:
-    """Return the graph with the share of perturbed trees that keep the regions of each border apart when 64 are left."""
-    return graph._replace(votes=_votes(graph, Rule.of(order)))
-
-
-@njit(cache=True, nogil=True)
-def _votes(graph, rule):
-    borders, regions = len(graph.lengths), len(graph.areas)
-    left = min(_LEFT, regions)
-    apart, strengths = np.zeros(borders), np.empty(borders)
-    for tree in range(_TREES):
-        for e in range(borders):
-            strengths[e] = min(1.0, graph.strengths[e] * math.exp(_SPREAD * _noise(tree * borders + e)))
-        perturbed = Graph(graph.areas, graph.lab, graph.pairs, graph.lengths, strengths, graph.votes)
-        parents, _ = merge(perturbed, rule, left)
-        tops = _tops(parents, 2 * regions - left)
-        for e in range(borders):
-            apart[e] += tops[graph.pairs[e, 0]] != tops[graph.pairs[e, 1]]
-    return apart / _TREES
-
-
-@njit(cache=True, nogil=True)
-def _noise(number):
-    """Scatter integers over [-1, 1): the finaliser of SplitMix64, the same on every machine."""
-    bits = np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    bits = bits ^ (bits >> np.uint64(31))
-    return (bits >> np.uint64(11)) / 2.0**52 - 1.0
+        walks[place] = sums[number, 2] / sums[number, 0]
+    return Graph(areas, lab, pairs, lengths, strengths, walks)

@@ -41,7 +41,7 @@ from subobject.segments import create_segmenter
 from subobject.segments.flood import flood, flood_from_minima, quantise, seeds_below
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS
-from subobject.segments.tree import build_tree
+from subobject.segments.tree import build_tree, region_graph
 from subobject.structures import Boundaries, Segmentation
 
 THRESHOLD = 0.2
@@ -95,7 +95,8 @@ def ours(probability: np.ndarray, image: np.ndarray, seeding: str) -> Segmentati
     else:
         labels, count = flood_from_minima(levels)
     found = measure(labels, count, probability, image)
-    tree = build_tree(count, found.pairs, found.lengths, found.strengths, found.areas, found.colours, MERGE_ORDERS["learned"])
+    graph = region_graph(found.areas, found.pairs, found.lengths, found.strengths, found.colours)
+    tree = build_tree(graph, MERGE_ORDERS["learned"])
     return Segmentation(labels, found.boxes, found.areas, tree)
 
 

@@ -44,7 +44,7 @@ def samples(
     finest = segmenter(pixels, found)
     strength = np.minimum(found.probability + np.float32(segmenter.colour_weight) * colour_gradient(pixels), 1)
     basins = measure(finest.labels, finest.num_segments, strength, pixels)
-    graph = region_graph(finest.num_segments, basins.pairs, basins.lengths, basins.strengths, basins.areas, basins.colours)
+    graph = region_graph(basins.areas, basins.pairs, basins.lengths, basins.strengths, basins.colours)
     tables = [contingency(finest.labels, annotator) for annotator in annotators]
     tree = finest.tree
     if order.early is not None:

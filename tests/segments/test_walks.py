@@ -29,14 +29,14 @@ def graph_of_a_map(side: int = 96, seed: int = 3, levels: int = 40) -> Graph:
     strength = smooth_map(side, side, seed=seed)
     labels, count = components((strength * levels).astype(np.uint8))
     found = measure(labels, count, strength, np.repeat((strength * 255).astype(np.uint8)[..., None], 3, axis=2))
-    return region_graph(count, found.pairs, found.lengths, found.strengths, found.areas, found.colours)
+    return region_graph(found.areas, found.pairs, found.lengths, found.strengths, found.colours)
 
 
 def ladder(strengths: list[float], area: int = 100) -> Graph:
     """Return regions in a row with one border between neighbours."""
     count = len(strengths) + 1
     pairs = np.stack([np.arange(count - 1), np.arange(1, count)], axis=1)
-    return region_graph(count, pairs, np.full(count - 1, 10), np.array(strengths), np.full(count, area))
+    return region_graph(np.full(count, area), pairs, np.full(count - 1, 10), np.array(strengths))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -49,7 +49,7 @@ def test_contracted_graph_equals_that_of_the_joined_regions(seed: int) -> None:
     found, expected = measure(fine, fine_count, strength), measure(coarse, coarse_count, strength)
     assignment = np.empty(fine_count, np.int64)
     assignment[fine] = coarse
-    joined = contract(region_graph(fine_count, found.pairs, found.lengths, found.strengths, found.areas), assignment)
+    joined = contract(region_graph(found.areas, found.pairs, found.lengths, found.strengths), assignment)
     assert joined.areas.tolist() == expected.areas.tolist()
     order = np.lexsort(expected.pairs.T[::-1])
     assert joined.pairs.tolist() == expected.pairs[order].tolist()
@@ -82,7 +82,7 @@ def test_walks_part_what_a_gap_in_a_border_joins() -> None:
     # Two rings of four regions, joined by two strong borders and a weak one.
     pairs = np.array([[0, 1], [1, 2], [2, 3], [0, 3], [4, 5], [5, 6], [6, 7], [4, 7], [0, 4], [1, 5], [2, 6]])
     strengths = np.array([0.1] * 8 + [0.9, 0.9, 0.1])
-    walks = add_walks(region_graph(8, pairs, np.full(11, 10), strengths, np.full(8, 100))).walks
+    walks = add_walks(region_graph(np.full(8, 100), pairs, np.full(11, 10), strengths)).walks
     inside, across, gap = walks[:8], walks[8:10], walks[10]
     assert inside.max() < gap < across.min() <= 1
 
@@ -95,7 +95,7 @@ def test_so_few_regions_can_be_walked(count: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 30, None])
 def test_regions_left_are_those_of_the_pruned_tree(count: int | None) -> None:
     graph = graph_of_a_map()
-    tree = build_tree(len(graph.areas), graph.pairs, graph.lengths, graph.strengths, graph.areas, order=EARLY)
+    tree = build_tree(graph, EARLY)
     count = count or tree.num_segments
     region_of, assignment = regions_left(tree.parents, count)
     np.testing.assert_array_equal(assignment, tree.prune(count)[1])
@@ -123,10 +123,8 @@ def test_merging_stops_where_it_is_told() -> None:
 
 def test_below_the_walked_regions_the_tree_is_that_of_the_early_order() -> None:
     graph = graph_of_a_map()
-    count = len(graph.areas)
-    assert count > 2 * WALKED_REGIONS
-    arguments = (count, graph.pairs, graph.lengths, graph.strengths, graph.areas)
-    walked, plain = build_tree(*arguments, order=LEARNED), build_tree(*arguments, order=EARLY)
+    assert len(graph.areas) > 2 * WALKED_REGIONS
+    walked, plain = build_tree(graph, LEARNED), build_tree(graph, EARLY)
     assert np.array_equal(walked.prune(WALKED_REGIONS)[1], plain.prune(WALKED_REGIONS)[1])
     assert not np.array_equal(walked.prune(30)[1], plain.prune(30)[1])
 
@@ -134,7 +132,6 @@ def test_below_the_walked_regions_the_tree_is_that_of_the_early_order() -> None:
 @pytest.mark.parametrize("count", [2, 3, 64, 65, WALKED_REGIONS, WALKED_REGIONS + 1])
 def test_any_number_of_regions_gets_a_tree(count: int) -> None:
     strengths = np.random.default_rng(count).random(count - 1)
-    graph = ladder(strengths.tolist())
-    tree = build_tree(count, graph.pairs, graph.lengths, graph.strengths, graph.areas, order=LEARNED)
+    tree = build_tree(ladder(strengths.tolist()), LEARNED)
     assert tree.num_segments == count
     assert math.isfinite(tree.strengths[-1])

@@ -179,11 +179,10 @@ def walks_twin(pairs: np.ndarray, lengths: np.ndarray, strengths: np.ndarray) ->
 
 
 def tree_twin(
-    num_segments: int,
+    areas: np.ndarray,
     pairs: np.ndarray,
     lengths: np.ndarray,
     strengths: np.ndarray,
-    areas: np.ndarray,
     colours: np.ndarray,
     order: MergeOrder,
 ) -> tuple[list[int], list[float]]:
@@ -193,6 +192,7 @@ def tree_twin(
     more borders lives on; the keys of the other's borders are computed anew, and count if they have fallen. Without colours this
     always finds the smallest of all keys.
     """
+    num_segments = len(areas)
     image_area = float(areas.sum())
     area = areas.astype(float)
     lab = rgb_to_lab(np.rint(colours).astype(np.uint8)[None])[0].astype(float)

@@ -5,7 +5,7 @@ import numpy as np
 from subobject.segments.components import components, relabel
 from subobject.segments.measure import measure
 from subobject.segments.merge_order import MERGE_ORDERS, MergeOrder
-from subobject.segments.tree import build_tree
+from subobject.segments.tree import build_tree, region_graph
 from subobject.structures import Segmentation
 
 
@@ -35,7 +35,7 @@ def segmentation_from_partition(
         ValueError: If the budget is out of range.
     """
     found = measure(labels, num_segments, strength, image if order.weights else None)
-    tree = build_tree(num_segments, found.pairs, found.lengths, found.strengths, found.areas, found.colours, order)
+    tree = build_tree(region_graph(found.areas, found.pairs, found.lengths, found.strengths, found.colours), order)
     count = num_segments if max_segments is None else tree.count(max_segments=max_segments)
     if count == num_segments:
         return Segmentation(labels, found.boxes, found.areas, tree)

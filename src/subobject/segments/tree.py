@@ -17,52 +17,41 @@ from subobject.segments.walks import WALKED_REGIONS, add_walks
 from subobject.structures import MergeTree
 
 
-def build_tree(
-    num_segments: int,
-    pairs: np.ndarray,
-    lengths: np.ndarray,
-    strengths: np.ndarray,
-    areas: np.ndarray,
-    colours: np.ndarray | None = None,
-    order: MergeOrder = MERGE_ORDERS["strength"],
-) -> MergeTree:
+def build_tree(graph: Graph, order: MergeOrder = MERGE_ORDERS["strength"]) -> MergeTree:
     """Merge neighbouring regions until one is left.
 
-    Ties go to the border that comes first in ``pairs``; a joined border keeps the earlier of both positions.
+    Ties go to the border that comes first; a joined border keeps the earlier of both positions.
 
     Args:
-        num_segments: ``N``.
-        pairs: Neighbouring segments, each pair once, ``(E, 2)`` integer.
-        lengths: Length of each border, ``(E,)``, positive.
-        strengths: Boundary strength of each border, ``(E,)`` in [0, 1].
-        areas: Pixels of each segment, ``(N,)``, positive.
-        colours: Mean sRGB colour of each segment, ``(N, 3)`` in [0, 255]; None takes all for the same.
+        graph: Of ``N`` regions, which all its borders together connect.
         order: What decides which regions merge next.
 
     Returns:
         Tree whose strengths are the keys, float32 in [0, 1]; with a learned order their roots, which spread over that range.
 
     Raises:
-        ValueError: If the regions are not connected by the pairs.
+        ValueError: If the regions are not connected.
     """
-    graph = region_graph(num_segments, pairs, lengths, strengths, areas, colours)
     if order.early is None:
         return _tree(graph, order)
     tree = _tree(graph, order.early)
-    region_of, assignment = regions_left(tree.parents, min(WALKED_REGIONS, num_segments))
+    region_of, assignment = regions_left(tree.parents, min(WALKED_REGIONS, tree.num_segments))
     return _graft(tree, region_of, _tree(add_walks(contract(graph, assignment)), order))
 
 
 def region_graph(
-    num_segments: int,
-    pairs: np.ndarray,
-    lengths: np.ndarray,
-    strengths: np.ndarray,
-    areas: np.ndarray,
-    colours: np.ndarray | None = None,
+    areas: np.ndarray, pairs: np.ndarray, lengths: np.ndarray, strengths: np.ndarray, colours: np.ndarray | None = None
 ) -> Graph:
-    """Return the graph of the regions, without walks; see ``build_tree``."""
-    lab = np.zeros((num_segments, 3))
+    """Return the graph of measured segments (``measure``), where nobody has walked yet.
+
+    Args:
+        areas: Pixels of each segment, ``(N,)``, positive.
+        pairs: Neighbouring segments, each pair once, ``(E, 2)`` integer.
+        lengths: Length of each border, ``(E,)``, positive.
+        strengths: Boundary strength of each border, ``(E,)`` in [0, 1].
+        colours: Mean sRGB colour of each segment, ``(N, 3)`` in [0, 255]; None takes all for the same.
+    """
+    lab = np.zeros((len(areas), 3))
     if colours is not None:
         lab[:] = rgb_to_lab(np.rint(colours).astype(np.uint8)[None])[0]
     return Graph(

@@ -5,8 +5,9 @@
     python benchmarks/boundary_candidates.py --data BSDS500_FOLDER --trunk runs/imagenet_trunk --work runs/candidates
 
 Data, crops, loss, batch and schedule are those of the first stage of ``recipes/boundaries_small.yaml``; only the network and its
-learning rate differ. The release stands beside them for its speed: it has seen val. Finished trainings are not repeated. Speed is
-that of network and segments on onnxruntime, two threads, 128 segments.
+learning rate differ, and photographs are shown to all at its ``least_resolution`` or, where they are larger, as they are. The
+release stands beside them for its speed: it has seen val. Finished trainings are not repeated. Speed is that of network and
+segments on onnxruntime, two threads, 128 segments.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from subobject.weights import load_torch
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes" / "boundaries_small.yaml"
+LEAST_RESOLUTION: int = load_recipe(RECIPE).model["least_resolution"]
 PHOTO = ROOT / "examples" / "photos" / "chelsea.png"
 SIZES = ((321, 481), (768, 768))
 REPEATS = 9
@@ -96,8 +98,8 @@ def train_candidate(arguments: argparse.Namespace, name: str, model: dict[str, A
 
 
 def judge(folder: Path, images: list[Any]) -> dict[str, float]:
-    """Return ODS, OIS and AP at the photographs' own resolution."""
-    model = partial(boundaries.load("directsam", weights=folder, runtime="onnx"), resolution=481)
+    """Return ODS, OIS and AP."""
+    model = partial(boundaries.load("directsam", weights=folder, runtime="onnx"), resolution=LEAST_RESOLUTION)
     scores = run.evaluate_model(images, model, thresholds=run.even_thresholds(33))
     return {key: round(scores[key], 4) for key in ("ods", "ois", "ap")}
 
@@ -110,7 +112,8 @@ def speed(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"millions": round(parameters / 1e6, 2)}
     for height, width in SIZES:
         pixels = resize(read_image(PHOTO), (height, width))
-        segmenter = ImageSegmenter.load("directsam", weights=folder, runtime="onnx", threads=2, resolution=max(height, width))
+        resolution = max(height, width, LEAST_RESOLUTION)
+        segmenter = ImageSegmenter.load("directsam", weights=folder, runtime="onnx", threads=2, resolution=resolution)
         seconds = []
         for _ in range(REPEATS + 1):
             start = time.perf_counter()

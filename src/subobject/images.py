@@ -330,7 +330,10 @@ def normalise(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], *
     """
     values = np.arange(256, dtype=np.float64) * scale
     tables = ((values[None] - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
-    return np.stack([tables[c][pixels[..., c]] for c in range(3)])[None]
+    result = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+    for c in range(3):
+        tables[c].take(pixels[..., c], out=result[0, c], mode="clip")
+    return result
 
 
 def resize(pixels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

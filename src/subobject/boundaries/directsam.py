@@ -201,7 +201,7 @@ class DirectSAM:
         height, width = _size_hw(images[0])
         padding = ((0, -height % ready.stride), (0, -width % ready.stride), (0, 0))
         batch = [normalise(np.pad(one, padding, mode="reflect"), ready.mean, ready.std, scale=ready.scale) for one in images]
-        (logits, *_) = self.network(pixel_values=np.concatenate(batch))
+        (logits, *_) = self.network(pixel_values=np.concatenate(batch) if len(batch) > 1 else batch[0])
         if logits.shape[1] != 1:
             raise ValueError(f"{self.folder}: the network has {logits.shape[1]} labels, a boundary network has 1")
         full_hw = (height + padding[0][1], width + padding[1][1])

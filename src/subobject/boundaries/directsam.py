@@ -194,7 +194,7 @@ class DirectSAM:
         """Run images of one size ``(h, w)`` as they are; returns probabilities ``(h, w)`` float32.
 
         They are padded below and to the right to the stride by their own reflection, as training crops are: repeated edges make
-        streaks, which cost .025 of the ODS on BSDS500 at its size of 481 x 321. Logits at a fraction of the resolution, as of
+        streaks that the network takes for edges (docs/log.md). Logits at a fraction of the resolution, as of
         SegFormer, are enlarged bilinearly before the sigmoid.
         """
         ready = self.preprocessing

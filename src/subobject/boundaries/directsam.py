@@ -131,7 +131,7 @@ class DirectSAM:
                 resolution for images of any size in bounded memory, by tiles of a fixed size that overlap by a quarter.
             resolution: Long side in pixels of what the network sees in one pass: of the scaled image or tile (which is then
                 enlarged too), in mode ``tiled`` of a tile. None takes the default of the network: the processor's size for
-                SegFormer; for the shipped network at least 576 and at most 1024.
+                SegFormer; for the shipped network at least 512 and at most 1024.
             levels: Of the pyramid beyond the whole image, at least 1.
 
         Raises:
